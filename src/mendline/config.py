@@ -1,0 +1,318 @@
+"""`mendline.yaml`, typed: every key, its meaning, its default; every error names its key."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mendline.errors import ConfigError
+from mendline.incident import FailureType
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
+Decision = Literal["auto", "ask", "suggest", "off"]
+ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class Section(BaseModel):
+    """A block of the file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CodeLocation(Section):
+    """Where the pipeline's code is; exactly one of `python_file` and `module`."""
+
+    python_file: Path | None = Field(None, description="A Python file, relative to mendline.yaml.")
+    module: str | None = Field(None, description="An importable module.")
+    attribute: str | None = Field(
+        None, description="The Definitions, repository or job in it; found by itself when there is only one."
+    )
+    working_directory: Path | None = Field(
+        None, description="Put on the import path and made the current directory; default: where mendline.yaml is."
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> CodeLocation:
+        if (self.python_file is None) == (self.module is None):
+            raise ValueError("give exactly one of `python_file` and `module`")
+        return self
+
+
+class DagsterEngine(Section):
+    """A Dagster instance and the code that its runs execute."""
+
+    kind: Literal["dagster"]
+    dagster_home: Path = Field(description="The DAGSTER_HOME of the instance, relative to mendline.yaml.")
+    code: CodeLocation
+    python: Path | None = Field(
+        None, description="The interpreter that has Dagster and the pipeline's code; default: Mendline's own."
+    )
+    env: dict[str, str] = Field(
+        default_factory=dict, description="Environment variables for re-runs, added to Mendline's own."
+    )
+    lost_after_seconds: float = Field(
+        30.0, gt=0, description="A run whose process is gone counts as lost after this silence."
+    )
+    rerun_timeout_seconds: float = Field(3600.0, gt=0, description="The longest that a re-run may take.")
+
+
+class DuckDBWarehouse(Section):
+    """A DuckDB file."""
+
+    kind: Literal["duckdb"]
+    path: Path = Field(description="The database file, relative to mendline.yaml.")
+    lock_timeout_seconds: float = Field(60.0, gt=0, description="How long to wait while a pipeline holds the file.")
+
+
+class HttpSource(Section):
+    """A source behind HTTP, for `check_api_status`."""
+
+    kind: Literal["http"]
+    url: str = Field(description="The URL that a healthy source answers (a cheap one; Mendline only sends GET).")
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Sent with each probe; use ${VARIABLE} for secrets."
+    )
+    expect_content_type: str | None = Field(
+        None, description="e.g. application/json: another type means the source is not itself."
+    )
+    timeout_seconds: float = Field(10.0, gt=0)
+
+
+class DatabaseSource(Section):
+    """A source database; Mendline only reads its catalogue."""
+
+    kind: Literal["database"]
+    url: str = Field(description="A SQLAlchemy URL; use ${VARIABLE} for secrets.")
+
+
+class FileSource(Section):
+    """Files that a partner or a producer drops."""
+
+    kind: Literal["file"]
+    path: str = Field(description="A path or glob, relative to mendline.yaml.")
+
+
+Source = Annotated[HttpSource | DatabaseSource | FileSource, Field(discriminator="kind")]
+
+
+class Quality(Section):
+    """How many bad rows may be set aside before a person must look."""
+
+    max_failing_fraction: float = Field(
+        0.01, ge=0, le=1, description="Distinct failing rows / batch rows, over all checks."
+    )
+    checks: dict[str, float] = Field(default_factory=dict, description="A tighter bound per check name.")
+
+
+class Dataset(Section):
+    """One dataset: what a source sends and what the stages read of it."""
+
+    name: str = ""  # filled from the key
+    pipeline: Name = Field(description="The pipeline that loads and reads it.")
+    warehouse: Name
+    landing: str = Field(description="schema.table that the extract loads, as the source sends it.")
+    view: str | None = Field(
+        None, description="schema.view, the contract view that stages read and that Mendline may redefine."
+    )
+    contract: Path | None = Field(None, description="The ODCS contract file, relative to mendline.yaml.")
+    contract_schema: str | None = Field(
+        None, description="The object in the contract's `schema` list; default: the only one, or the dataset's name."
+    )
+    loaded_by: str | None = Field(None, description="The stage that loads the landing table.")
+    read_by: tuple[str, ...] = Field(
+        (), description="The stages that read it; default: the direct downstreams of `loaded_by`."
+    )
+    targets: tuple[str, ...] = Field(
+        (), description="Tables that stages load from it and that Mendline may widen (additive DDL only)."
+    )
+    batch: str | None = Field(
+        None,
+        description="A SQL predicate that selects the current batch in a landing table that accumulates; default: the whole table.",
+    )
+    source: Name | None = Field(None, description="The entry of `sources` it comes from.")
+    quality: Quality = Quality()
+    runbook: str | None = Field(None, description="A link; default: the contract's.")
+
+
+class Pipeline(Section):
+    """One pipeline (a Dagster job)."""
+
+    engine: Name
+    job: str | None = Field(None, description="The job's name in the engine; default: the pipeline's name here.")
+    runbook: str | None = None
+    stage_sources: dict[str, Name] = Field(
+        default_factory=dict, description="stage -> entry of `sources`, for stages without a dataset."
+    )
+
+
+class Rule(Section):
+    """One line of policy; the first rule that matches decides."""
+
+    action: str = Field("*", description="A repair's name, or * for all.")
+    type: FailureType | Literal["*"] = "*"
+    pipeline: str = "*"
+    dataset: str = "*"
+    min_confidence: float = Field(0.0, ge=0, le=1, description="The rule matches only a plan at least this sure.")
+    decision: Decision
+
+
+class Policy(Section):
+    """What Mendline may do by itself. Default-deny: what no rule names is only suggested."""
+
+    rules: tuple[Rule, ...] = ()
+    default: Literal["suggest", "off"] = "suggest"
+    max_attempts: int = Field(3, ge=1, description="Repairs tried per incident before a person is called.")
+    inferred_renames: Literal["apply", "propose"] = Field(
+        "propose", description="Whether a rename found from the data may be applied."
+    )
+    min_rename_score: float = Field(0.8, ge=0, le=1)
+
+
+class Retry(Section):
+    """Exponential backoff with full jitter; `Retry-After` is honoured up to `max_wait_seconds`."""
+
+    base_seconds: float = Field(30.0, gt=0)
+    max_wait_seconds: float = Field(900.0, gt=0)
+    max_attempts: int = Field(5, ge=1)
+    max_total_seconds: float = Field(3600.0, gt=0)
+
+
+class Monitor(Section):
+    """How the monitor watches."""
+
+    poll_seconds: float = Field(5.0, gt=0)
+    watch_quality: bool = Field(True, description="Check the contracts of every dataset after each successful run.")
+
+
+class Notifications(Section):
+    """Who is told, besides the console."""
+
+    console: bool = True
+    apprise: tuple[str, ...] = Field((), description="Apprise URLs; use ${VARIABLE} for secrets.")
+    on: tuple[Literal["resolved", "escalated", "recovered", "awaiting_approval"], ...] = (
+        "escalated",
+        "awaiting_approval",
+    )
+
+
+class State(Section):
+    """Where Mendline keeps its own record."""
+
+    directory: Path = Field(
+        Path(".mendline"), description="Holds the state database and the workflow journal, relative to mendline.yaml."
+    )
+    metrics_port: int | None = Field(None, description="Serve Prometheus metrics on this loopback port.")
+
+
+class Config(Section):
+    """The whole of `mendline.yaml`."""
+
+    version: Literal[1] = 1
+    root: Path = Field(Path(), exclude=True)
+    state: State = State()
+    engines: dict[Name, DagsterEngine]
+    pipelines: dict[Name, Pipeline]
+    warehouses: dict[Name, DuckDBWarehouse] = Field(default_factory=dict)
+    sources: dict[Name, Source] = Field(default_factory=dict)
+    datasets: dict[Name, Dataset] = Field(default_factory=dict)
+    policy: Policy = Policy()
+    retry: Retry = Retry()
+    monitor: Monitor = Monitor()
+    notifications: Notifications = Notifications()
+    playbook: Path | None = Field(None, description="A playbook.yaml that replaces the built-in decision tree.")
+
+    def path(self, value: Path | str) -> Path:
+        """A path of the file, absolute: relative ones are relative to mendline.yaml."""
+        return (self.root / Path(value).expanduser()).resolve()
+
+    def pipeline_datasets(self, pipeline: str) -> tuple[Dataset, ...]:
+        """The datasets of one pipeline, in the file's order."""
+        return tuple(dataset for dataset in self.datasets.values() if dataset.pipeline == pipeline)
+
+    def pipeline_of_job(self, engine: str, job: str) -> str | None:
+        """The pipeline that a job of an engine is known by here; None when it is not watched."""
+        for name, pipeline in self.pipelines.items():
+            if pipeline.engine == engine and (pipeline.job or name) == job:
+                return name
+        return None
+
+    @model_validator(mode="after")
+    def _references(self) -> Config:
+        def known(where: str, key: str | None, among: dict[str, Any]) -> None:
+            if key is not None and key not in among:
+                names = ", ".join(sorted(among)) or "none"
+                raise ValueError(f"`{where}` names `{key}`, which is not defined (there are: {names})")
+
+        for name, pipeline in self.pipelines.items():
+            known(f"pipelines.{name}.engine", pipeline.engine, self.engines)
+            for stage, source in pipeline.stage_sources.items():
+                known(f"pipelines.{name}.stage_sources.{stage}", source, self.sources)
+        for name, dataset in self.datasets.items():
+            known(f"datasets.{name}.pipeline", dataset.pipeline, self.pipelines)
+            known(f"datasets.{name}.warehouse", dataset.warehouse, self.warehouses)
+            known(f"datasets.{name}.source", dataset.source, self.sources)
+        return self
+
+
+def load_config(path: Path) -> Config:
+    """Read `mendline.yaml`, with `${VARIABLE}` and `${VARIABLE:-default}` filled from the environment.
+
+    Raises: `ConfigError` with the file, the key and the next step, for every way in which it can be wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"`{path}` does not exist; give the file with `--config FILE` or write one (see README.md)"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"`{path}` cannot be read: {error}; check the file and its permissions") from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"`{path}` is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(
+            f"`{path}` must be a mapping with the keys `engines`, `pipelines` ...; found {type(raw).__name__}"
+        )
+    return _validated(_filled(raw, str(path)), path)
+
+
+def _validated(raw: dict[str, Any], path: Path) -> Config:
+    raw = dict(raw, root=path.resolve().parent)
+    datasets = raw.get("datasets")
+    if isinstance(datasets, dict):
+        raw["datasets"] = {
+            name: dict(body, name=name) if isinstance(body, dict) else body for name, body in datasets.items()
+        }
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(the file)"
+        more = f" ({error.error_count() - 1} more like it)" if error.error_count() > 1 else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"`{path}`: key `{key}`: {message}{more}; correct it and run `mendline check`") from error
+
+
+def _filled(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(item, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, where) for item in value]
+    if isinstance(value, str):
+        return ENVIRONMENT.sub(lambda match: _variable(match, where), value)
+    return value
+
+
+def _variable(match: re.Match[str], where: str) -> str:
+    name, default = match.group(1), match.group(2)
+    found = os.environ.get(name, default)
+    if found is None:
+        raise ConfigError(f"`{where}` uses `${{{name}}}`, which is not set in the environment; set it and start again")
+    return found

@@ -1,0 +1,314 @@
+"""The values that flow from step to step; all frozen, all JSON on disk.
+
+Times are aware UTC and end in `_at`; durations carry their unit; counts end in `_count`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+class FailureType(StrEnum):
+    """The five causes that the playbook knows."""
+
+    SCHEMA_CHANGE = "SCHEMA_CHANGE"
+    DATA_QUALITY = "DATA_QUALITY"
+    API_FAILURE = "API_FAILURE"
+    RESOURCE = "RESOURCE"
+    UNKNOWN = "UNKNOWN"
+
+
+class OutcomeKind(StrEnum):
+    """How an incident ended (`awaiting_approval` is the one that has not)."""
+
+    RESOLVED = "resolved"
+    ESCALATED = "escalated"
+    RECOVERED = "recovered"
+    AWAITING_APPROVAL = "awaiting_approval"
+
+
+class FailureKind(StrEnum):
+    """What the monitor saw."""
+
+    STAGE_FAILED = "stage_failed"
+    RUN_FAILED = "run_failed"  # the run failed and no stage says why (code location, configuration)
+    RUN_LOST = "run_lost"  # the run's process is gone and nothing recorded its end
+    BAD_DATA = "bad_data"  # the stage reported success, a contract check says otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRef:
+    """One run of one pipeline in one engine."""
+
+    engine: str
+    pipeline: str
+    run_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One signal that something went wrong; not yet a cause.
+
+    `stage` is None when the run failed outside any stage. `error_class` and `message` are what the engine recorded
+    (the innermost exception), "" when it recorded nothing. `datasets` names datasets already known to be involved
+    (filled for `bad_data`). `root_run_id` is the first run of the chain of re-executions that `run` belongs to.
+    """
+
+    run: RunRef
+    root_run_id: str
+    stage: str | None
+    kind: FailureKind
+    failed_at: datetime
+    error_class: str = ""
+    message: str = ""
+    attempt: int = 1
+    datasets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """One line of a log; `number` is 1-based in the source log and survives every cut and fold."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogExcerpt:
+    """The lines of a log that matter, in source order, redacted.
+
+    `total_count` counts the lines of the whole log; `folded_count` those that were left out.
+    """
+
+    source: str
+    lines: tuple[LogLine, ...]
+    total_count: int
+    folded_count: int = 0
+
+    @property
+    def text(self) -> str:
+        """The excerpt as one string, without line numbers."""
+        return "\n".join(line.text for line in self.lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A verbatim quote: `quote` is a substring of line `line` of the log (or file) named `source`."""
+
+    line: int
+    quote: str
+    source: str = "log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """Another cause that the evidence allows, with its own share of belief."""
+
+    type: FailureType
+    confidence: float
+    subtype: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """What a log says about the cause.
+
+    `confidence` is a probability in [0, 1]. `subtype` is a stable snake_case word ("column_missing", "rate_limit",
+    "null_violation", ...), "" when nothing finer is known. `alternatives` come most likely first and never repeat `type`.
+    `entities` names what the log points at, by kind: "column", "table", "host", "url", "status", "file" -> values in
+    order of first mention. `recommended_next_step` is the name of a tool of the playbook.
+    """
+
+    type: FailureType
+    subtype: str
+    confidence: float
+    evidence: tuple[Evidence, ...]
+    recommended_next_step: str
+    alternatives: tuple[Alternative, ...] = ()
+    entities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class FindingVerdict(StrEnum):
+    """What a diagnostic says about the hypothesis it was asked about."""
+
+    SUPPORTS = "supports"
+    REFUTES = "refutes"
+    CANNOT_TELL = "cannot_tell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The answer of one diagnostic.
+
+    `summary` is one sentence for the report. `data` is JSON-able and is what repairs read (its keys are documented by the
+    tool that writes it). `dataset` is the dataset it is about, None when it is about the stage as a whole.
+    """
+
+    tool: str
+    verdict: FindingVerdict
+    summary: str
+    dataset: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a repair would do, decided and complete; making it has no effect.
+
+    `key` is the idempotency key: the same plan for the same incident always has the same key. `statements` is the exact
+    SQL (or calls) in order, shown to people. `parameters` is JSON-able and is all that `apply` needs. `confidence` in
+    [0, 1] is the belief that this plan is right (never above the classification's). `rerun_stages` names the stages to
+    re-run for verification; empty means the incident's failed stages.
+    """
+
+    repair: str
+    key: str
+    summary: str
+    dataset: str | None = None
+    statements: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    confidence: float = 1.0
+    undo_summary: str = ""
+    is_reversible: bool = True
+    rerun_stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declined:
+    """A repair that will not plan: why, in one sentence, and what a person would have to decide or find."""
+
+    repair: str
+    reason: str
+    needed: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """The record of an applied plan; `undo` is JSON-able and is all that `undo()` needs."""
+
+    repair: str
+    key: str
+    applied_at: datetime
+    summary: str
+    effects: Mapping[str, Any] = field(default_factory=dict)
+    undo: Mapping[str, Any] = field(default_factory=dict)
+
+
+class VerificationState(StrEnum):
+    """What the independent checks say after a repair."""
+
+    FIXED = "fixed"
+    NOT_FIXED = "not_fixed"
+    WORSE = "worse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check of a verification."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The judgement on one repair, with every check that led to it."""
+
+    state: VerificationState
+    checks: tuple[Check, ...]
+    run_id: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """One sentence: the state and the checks that failed."""
+        failed = [check for check in self.checks if not check.passed]
+        if not failed:
+            return f"{self.state}: all {len(self.checks)} checks passed"
+        return f"{self.state}: " + "; ".join(f"{check.name}: {check.detail}" for check in failed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incident:
+    """One cause, however many failures it made.
+
+    `fingerprint` is unique per cause and run chain: opening the same incident twice is one incident. `failures` are in
+    order of time; the first gives stage and failure time to the report.
+    """
+
+    id: str
+    fingerprint: str
+    engine: str
+    pipeline: str
+    failures: tuple[Failure, ...]
+    opened_at: datetime
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The failed stages, each once, in order of failure."""
+        return tuple(dict.fromkeys(f.stage for f in self.failures if f.stage is not None))
+
+    @property
+    def run(self) -> RunRef:
+        """The run that failed first."""
+        return self.failures[0].run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One repair that was considered: planned, decided, maybe applied, maybe verified, maybe undone.
+
+    `decision` is the policy's word (`auto`, `ask`, `suggest`, `off`), "declined" when the repair would not plan.
+    """
+
+    repair: str
+    decision: str
+    reason: str
+    plan: Plan | None = None
+    receipt: Receipt | None = None
+    verification: Verification | None = None
+    undone: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one incident was handled, from belief to proof.
+
+    `seconds` maps phase name ("notice", "logs", "classify", "diagnose", "repair", "verify", "report") to seconds spent.
+    `headline` says in one sentence what broke, why, what was done and what a person must do.
+    """
+
+    kind: OutcomeKind
+    headline: str
+    classification: Classification
+    findings: tuple[Finding, ...]
+    attempts: tuple[Attempt, ...]
+    recommended: str
+    runbook: str | None
+    ended_at: datetime
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def to_json(value: Any, kind: Any = None) -> str:
+    """Write any value of this module (or a tuple of them, with `kind`) as JSON."""
+    return _adapter(kind or type(value)).dump_json(value).decode()
+
+
+def from_json(kind: type[T] | Any, text: str) -> T:
+    """Read back what `to_json` wrote."""
+    result: T = _adapter(kind).validate_json(text)
+    return result

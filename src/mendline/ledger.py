@@ -1,0 +1,95 @@
+"""Exactly-once effects: intent, effect and record, and a look at the world when a crash came between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from mendline.incident import Plan, Receipt, from_json, to_json
+from mendline.stores.base import Intent, Store
+from mendline.warehouses.base import Session, Warehouse
+
+CREATE_LEDGER = """
+CREATE TABLE IF NOT EXISTS {table} (
+    key VARCHAR PRIMARY KEY, incident_id VARCHAR NOT NULL, repair VARCHAR NOT NULL,
+    recorded_at TIMESTAMP NOT NULL, receipt VARCHAR NOT NULL, undone_at TIMESTAMP
+)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The journal of effects, in the state database and, for effects on data, in the warehouse beside them."""
+
+    store: Store
+    now: Callable[[], datetime]
+
+    def in_warehouse(
+        self, plan: Plan, incident_id: str, warehouse: Warehouse, effect: Callable[[Session], Receipt]
+    ) -> Receipt:
+        """Run `effect` and record its receipt in one warehouse transaction; a key already recorded is not run again.
+
+        1. the intent is written to the state database; 2. effect and record commit together; 3. the receipt is copied to
+        the state database. A crash after 2 is healed on the next call, by the warehouse's own record.
+        """
+        self._intend(plan, incident_id)
+        with warehouse.writing() as session:
+            receipt = self._recorded(session, warehouse, plan.key)
+            if receipt is None:
+                receipt = effect(session)
+                session.execute(
+                    f"INSERT INTO {warehouse.ledger_table} VALUES (?, ?, ?, ?, ?, NULL)",
+                    [plan.key, incident_id, plan.repair, receipt.applied_at.replace(tzinfo=None), to_json(receipt)],
+                )
+        self.store.put_receipt(plan.key, receipt)
+        return receipt
+
+    def undo_in_warehouse(self, receipt: Receipt, warehouse: Warehouse, effect: Callable[[Session], None]) -> None:
+        """Run the inverse `effect` and mark the key undone in one transaction; a key already undone is not run again."""
+        at = self.now()
+        with warehouse.writing() as session:
+            self._recorded(session, warehouse, receipt.key)
+            marked = session.rows(
+                f"UPDATE {warehouse.ledger_table} SET undone_at = ? WHERE key = ? AND undone_at IS NULL RETURNING key",
+                [at.replace(tzinfo=None), receipt.key],
+            )
+            if marked:
+                effect(session)
+        self.store.mark_undone(receipt.key, at)
+
+    def outside(
+        self, plan: Plan, incident_id: str, *, is_done: Callable[[], Receipt | None], effect: Callable[[], Receipt]
+    ) -> Receipt:
+        """Run an effect that has no transaction with us (an engine's run): look first, then act, then record.
+
+        `is_done` reads the world and gives the receipt of an effect that is already there. `effect` must itself refuse the
+        second of two equal keys (a caller-chosen run id), since a crash may come between effect and record.
+        """
+        intent = self._intend(plan, incident_id)
+        receipt = intent.receipt or is_done() or effect()
+        self.store.put_receipt(plan.key, receipt)
+        return receipt
+
+    def _intend(self, plan: Plan, incident_id: str) -> Intent:
+        return self.store.put_intent(
+            Intent(
+                key=plan.key,
+                incident_id=incident_id,
+                repair=plan.repair,
+                plan_json=to_json(plan),
+                intended_at=self.now(),
+            )
+        )
+
+    def _recorded(self, session: Session, warehouse: Warehouse, key: str) -> Receipt | None:
+        schema = warehouse.ledger_table.split(".", maxsplit=1)[0]
+        session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        session.execute(CREATE_LEDGER.format(table=warehouse.ledger_table))
+        rows = session.rows(f"SELECT receipt FROM {warehouse.ledger_table} WHERE key = ?", [key])
+        return from_json(Receipt, rows[0][0]) if rows else None
+
+
+def plan_key(*parts: object) -> str:
+    """An idempotency key: the parts as compact JSON, readable in the ledger."""
+    return json.dumps(parts, separators=(",", ":"), default=str)
