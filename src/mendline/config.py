@@ -27,13 +27,14 @@ class Section(BaseModel):
 class CodeLocation(Section):
     """Where the pipeline's code is; exactly one of `python_file` and `module`."""
 
-    python_file: Path | None = Field(None, description="A Python file, relative to mendline.yaml.")
-    module: str | None = Field(None, description="An importable module.")
+    python_file: Path | None = Field(default=None, description="A Python file, relative to mendline.yaml.")
+    module: str | None = Field(default=None, description="An importable module.")
     attribute: str | None = Field(
-        None, description="The Definitions, repository or job in it; found by itself when there is only one."
+        default=None, description="The Definitions, repository or job in it; found by itself when there is only one."
     )
     working_directory: Path | None = Field(
-        None, description="Put on the import path and made the current directory; default: where mendline.yaml is."
+        default=None,
+        description="Put on the import path and made the current directory; default: where mendline.yaml is.",
     )
 
     @model_validator(mode="after")
@@ -50,15 +51,15 @@ class DagsterEngine(Section):
     dagster_home: Path = Field(description="The DAGSTER_HOME of the instance, relative to mendline.yaml.")
     code: CodeLocation
     python: Path | None = Field(
-        None, description="The interpreter that has Dagster and the pipeline's code; default: Mendline's own."
+        default=None, description="The interpreter that has Dagster and the pipeline's code; default: Mendline's own."
     )
     env: dict[str, str] = Field(
         default_factory=dict, description="Environment variables for re-runs, added to Mendline's own."
     )
     lost_after_seconds: float = Field(
-        30.0, gt=0, description="A run whose process is gone counts as lost after this silence."
+        default=30.0, gt=0, description="A run whose process is gone counts as lost after this silence."
     )
-    rerun_timeout_seconds: float = Field(3600.0, gt=0, description="The longest that a re-run may take.")
+    rerun_timeout_seconds: float = Field(default=3600.0, gt=0, description="The longest that a re-run may take.")
 
 
 class DuckDBWarehouse(Section):
@@ -66,7 +67,9 @@ class DuckDBWarehouse(Section):
 
     kind: Literal["duckdb"]
     path: Path = Field(description="The database file, relative to mendline.yaml.")
-    lock_timeout_seconds: float = Field(60.0, gt=0, description="How long to wait while a pipeline holds the file.")
+    lock_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="How long to wait while a pipeline holds the file."
+    )
 
 
 class HttpSource(Section):
@@ -78,9 +81,9 @@ class HttpSource(Section):
         default_factory=dict, description="Sent with each probe; use ${VARIABLE} for secrets."
     )
     expect_content_type: str | None = Field(
-        None, description="e.g. application/json: another type means the source is not itself."
+        default=None, description="e.g. application/json: another type means the source is not itself."
     )
-    timeout_seconds: float = Field(10.0, gt=0)
+    timeout_seconds: float = Field(default=10.0, gt=0)
 
 
 class DatabaseSource(Section):
@@ -104,7 +107,7 @@ class Quality(Section):
     """How many bad rows may be set aside before a person must look."""
 
     max_failing_fraction: float = Field(
-        0.01, ge=0, le=1, description="Distinct failing rows / batch rows, over all checks."
+        default=0.01, ge=0, le=1, description="Distinct failing rows / batch rows, over all checks."
     )
     checks: dict[str, float] = Field(default_factory=dict, description="A tighter bound per check name.")
 
@@ -117,34 +120,41 @@ class Dataset(Section):
     warehouse: Name
     landing: str = Field(description="schema.table that the extract loads, as the source sends it.")
     view: str | None = Field(
-        None, description="schema.view, the contract view that stages read and that Mendline may redefine."
+        default=None, description="schema.view, the contract view that stages read and that Mendline may redefine."
     )
-    contract: Path | None = Field(None, description="The ODCS contract file, relative to mendline.yaml.")
+    contract: Path | None = Field(default=None, description="The ODCS contract file, relative to mendline.yaml.")
     contract_schema: str | None = Field(
-        None, description="The object in the contract's `schema` list; default: the only one, or the dataset's name."
+        default=None,
+        description="The object in the contract's `schema` list; default: the only one, or the dataset's name.",
     )
-    loaded_by: str | None = Field(None, description="The stage that loads the landing table.")
+    loaded_by: str | None = Field(default=None, description="The stage that loads the landing table.")
     read_by: tuple[str, ...] = Field(
-        (), description="The stages that read it; default: the direct downstreams of `loaded_by`."
+        default=(), description="The stages that read it; default: the direct downstreams of `loaded_by`."
     )
     targets: tuple[str, ...] = Field(
-        (), description="Tables that stages load from it and that Mendline may widen (additive DDL only)."
+        default=(), description="Tables that stages load from it and that Mendline may widen (additive DDL only)."
     )
     batch: str | None = Field(
-        None,
+        default=None,
         description="A SQL predicate that selects the current batch in a landing table that accumulates; default: the whole table.",
     )
-    source: Name | None = Field(None, description="The entry of `sources` it comes from.")
+    source: Name | None = Field(default=None, description="The entry of `sources` it comes from.")
     quality: Quality = Quality()
-    runbook: str | None = Field(None, description="A link; default: the contract's.")
+    runbook: str | None = Field(default=None, description="A link; default: the contract's.")
 
 
 class Pipeline(Section):
     """One pipeline (a Dagster job)."""
 
     engine: Name
-    job: str | None = Field(None, description="The job's name in the engine; default: the pipeline's name here.")
+    job: str | None = Field(
+        default=None, description="The job's name in the engine; default: the pipeline's name here."
+    )
     runbook: str | None = None
+    never_rerun: tuple[str, ...] = Field(
+        default=(),
+        description="Stages whose effects must not be repeated; a repair that needs one of them is escalated.",
+    )
     stage_sources: dict[str, Name] = Field(
         default_factory=dict, description="stage -> entry of `sources`, for stages without a dataset."
     )
@@ -153,11 +163,13 @@ class Pipeline(Section):
 class Rule(Section):
     """One line of policy; the first rule that matches decides."""
 
-    action: str = Field("*", description="A repair's name, or * for all.")
+    action: str = Field(default="*", description="A repair's name, or * for all.")
     type: FailureType | Literal["*"] = "*"
     pipeline: str = "*"
     dataset: str = "*"
-    min_confidence: float = Field(0.0, ge=0, le=1, description="The rule matches only a plan at least this sure.")
+    min_confidence: float = Field(
+        default=0.0, ge=0, le=1, description="The rule matches only a plan at least this sure."
+    )
     decision: Decision
 
 
@@ -166,34 +178,36 @@ class Policy(Section):
 
     rules: tuple[Rule, ...] = ()
     default: Literal["suggest", "off"] = "suggest"
-    max_attempts: int = Field(3, ge=1, description="Repairs tried per incident before a person is called.")
+    max_attempts: int = Field(default=3, ge=1, description="Repairs tried per incident before a person is called.")
     inferred_renames: Literal["apply", "propose"] = Field(
-        "propose", description="Whether a rename found from the data may be applied."
+        default="propose", description="Whether a rename found from the data may be applied."
     )
-    min_rename_score: float = Field(0.8, ge=0, le=1)
+    min_rename_score: float = Field(default=0.8, ge=0, le=1)
 
 
 class Retry(Section):
     """Exponential backoff with full jitter; `Retry-After` is honoured up to `max_wait_seconds`."""
 
-    base_seconds: float = Field(30.0, gt=0)
-    max_wait_seconds: float = Field(900.0, gt=0)
-    max_attempts: int = Field(5, ge=1)
-    max_total_seconds: float = Field(3600.0, gt=0)
+    base_seconds: float = Field(default=30.0, gt=0)
+    max_wait_seconds: float = Field(default=900.0, gt=0)
+    max_attempts: int = Field(default=5, ge=1)
+    max_total_seconds: float = Field(default=3600.0, gt=0)
 
 
 class Monitor(Section):
     """How the monitor watches."""
 
-    poll_seconds: float = Field(5.0, gt=0)
-    watch_quality: bool = Field(True, description="Check the contracts of every dataset after each successful run.")
+    poll_seconds: float = Field(default=5.0, gt=0)
+    watch_quality: bool = Field(
+        default=True, description="Check the contracts of every dataset after each successful run."
+    )
 
 
 class Notifications(Section):
     """Who is told, besides the console."""
 
     console: bool = True
-    apprise: tuple[str, ...] = Field((), description="Apprise URLs; use ${VARIABLE} for secrets.")
+    apprise: tuple[str, ...] = Field(default=(), description="Apprise URLs; use ${VARIABLE} for secrets.")
     on: tuple[Literal["resolved", "escalated", "recovered", "awaiting_approval"], ...] = (
         "escalated",
         "awaiting_approval",
@@ -204,16 +218,17 @@ class State(Section):
     """Where Mendline keeps its own record."""
 
     directory: Path = Field(
-        Path(".mendline"), description="Holds the state database and the workflow journal, relative to mendline.yaml."
+        default=Path(".mendline"),
+        description="Holds the state database and the workflow journal, relative to mendline.yaml.",
     )
-    metrics_port: int | None = Field(None, description="Serve Prometheus metrics on this loopback port.")
+    metrics_port: int | None = Field(default=None, description="Serve Prometheus metrics on this loopback port.")
 
 
 class Config(Section):
     """The whole of `mendline.yaml`."""
 
     version: Literal[1] = 1
-    root: Path = Field(Path(), exclude=True)
+    root: Path = Field(default=Path(), exclude=True)
     state: State = State()
     engines: dict[Name, DagsterEngine]
     pipelines: dict[Name, Pipeline]
@@ -224,7 +239,7 @@ class Config(Section):
     retry: Retry = Retry()
     monitor: Monitor = Monitor()
     notifications: Notifications = Notifications()
-    playbook: Path | None = Field(None, description="A playbook.yaml that replaces the built-in decision tree.")
+    playbook: Path | None = Field(default=None, description="A playbook.yaml that replaces the built-in decision tree.")
 
     def path(self, value: Path | str) -> Path:
         """A path of the file, absolute: relative ones are relative to mendline.yaml."""

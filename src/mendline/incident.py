@@ -5,11 +5,10 @@ Times are aware UTC and end in `_at`; durations carry their unit; counts end in 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -166,8 +165,9 @@ class Plan:
 
     `key` is the idempotency key: the same plan for the same incident always has the same key. `statements` is the exact
     SQL (or calls) in order, shown to people. `parameters` is JSON-able and is all that `apply` needs. `confidence` in
-    [0, 1] is the belief that this plan is right (never above the classification's). `rerun_stages` names the stages to
-    re-run for verification; empty means the incident's failed stages.
+    [0, 1] is the belief that this plan is right (never above the classification's). `rerun_stages` names stages to re-run
+    for verification besides the incident's failed ones and their downstreams. `wait_seconds` is how long to sleep (durably)
+    before `apply`; `max_attempts` is how often this repair may be tried, 0 for the policy's number.
     """
 
     repair: str
@@ -180,6 +180,8 @@ class Plan:
     undo_summary: str = ""
     is_reversible: bool = True
     rerun_stages: tuple[str, ...] = ()
+    wait_seconds: float = 0.0
+    max_attempts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,9 +300,13 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-@cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def to_json(value: Any, kind: Any = None) -> str:
