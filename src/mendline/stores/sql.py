@@ -1,0 +1,289 @@
+"""The state database on SQLAlchemy Core: a SQLite file by default, PostgreSQL by the same code."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import URL, Connection, Row, delete, or_, select, update
+
+from mendline.errors import InputError, JournalConflict
+from mendline.incident import Incident, Outcome, OutcomeKind, Receipt, from_json, to_json
+from mendline.stores import tables
+from mendline.stores.base import Accommodation, Feedback, IncidentRecord, Intent, OpenResult, Snapshot
+from mendline.stores.connection import Database, insert_if_absent, insert_or_replace
+
+SNAPSHOTS_KEPT = 30
+
+
+def utc_now() -> datetime:
+    """The time now, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class SqlStore:
+    """A `Store` in one database; threads and processes may share it."""
+
+    def __init__(self, url: str | URL, *, now: Callable[[], datetime] = utc_now) -> None:
+        self._database = Database(url)
+        self._now = now
+
+    def open_incident(self, incident: Incident) -> OpenResult:
+        table, counter = tables.incidents, tables.settings
+        with self._database.writing() as connection:
+            # The counter's row is the lock: two openers of one cause queue here, and ids have no gaps.
+            last = connection.execute(
+                select(counter.c.number).where(counter.c.name == "last_incident").with_for_update()
+            ).scalar_one()
+            standing = connection.execute(
+                select(table.c.body).where(table.c.fingerprint == incident.fingerprint)
+            ).scalar_one_or_none()
+            if standing is not None:
+                return OpenResult(incident=from_json(Incident, standing), created=False)
+            opened = replace(incident, id=str(last + 1))
+            connection.execute(update(counter).where(counter.c.name == "last_incident").values(number=last + 1))
+            connection.execute(
+                table.insert().values(
+                    number=last + 1,
+                    fingerprint=opened.fingerprint,
+                    body=to_json(opened),
+                    phase="opened",
+                    updated_at=self._now(),
+                    report_markdown="",
+                )
+            )
+        return OpenResult(incident=opened, created=True)
+
+    def incident(self, incident_id: str) -> IncidentRecord | None:
+        number = _number(incident_id)
+        with self._database.reading() as connection:
+            row = connection.execute(select(tables.incidents).where(tables.incidents.c.number == number)).one_or_none()
+            return None if row is None else _records(connection, [row])[0]
+
+    def incidents(self, *, open_only: bool = False, limit: int = 1000) -> tuple[IncidentRecord, ...]:
+        table = tables.incidents
+        query = select(table).order_by(table.c.number.desc()).limit(limit)
+        if open_only:
+            query = query.where(
+                or_(table.c.outcome_kind.is_(None), table.c.outcome_kind == OutcomeKind.AWAITING_APPROVAL.value)
+            )
+        with self._database.reading() as connection:
+            return _records(connection, connection.execute(query).all())
+
+    def set_phase(self, incident_id: str, phase: str) -> None:
+        table = tables.incidents
+        with self._database.writing() as connection:
+            number = _existing(connection, incident_id)
+            connection.execute(
+                update(table)
+                .where(table.c.number == number, table.c.phase != phase)
+                .values(phase=phase, updated_at=self._now())
+            )
+
+    def close_incident(self, incident_id: str, outcome: Outcome, report_markdown: str) -> None:
+        table = tables.incidents
+        body = to_json(outcome)
+        with self._database.writing() as connection:
+            number = _existing(connection, incident_id)
+            connection.execute(
+                update(table)
+                .where(table.c.number == number, or_(table.c.outcome.is_(None), table.c.outcome != body))
+                .values(
+                    outcome=body,
+                    outcome_kind=outcome.kind.value,
+                    report_markdown=report_markdown,
+                    updated_at=self._now(),
+                )
+            )
+
+    def add_feedback(self, feedback: Feedback) -> None:
+        table, body = tables.feedback, to_json(feedback)
+        with self._database.writing() as connection:
+            number = _existing(connection, feedback.incident_id)
+            same = select(table.c.sequence).where(table.c.incident == number, table.c.body == body)
+            if connection.execute(same).first() is None:
+                connection.execute(table.insert().values(incident=number, body=body))
+
+    def cursor(self, name: str) -> str | None:
+        with self._database.reading() as connection:
+            query = select(tables.cursors.c.value).where(tables.cursors.c.name == name)
+            return connection.execute(query).scalar_one_or_none()
+
+    def set_cursor(self, name: str, value: str) -> None:
+        with self._database.writing() as connection:
+            insert_or_replace(connection, tables.cursors, name=name, value=value)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        table = tables.snapshots
+        kept = (
+            select(table.c.sequence)
+            .where(table.c.dataset == snapshot.dataset)
+            .order_by(table.c.taken_at.desc(), table.c.sequence.desc())
+            .limit(SNAPSHOTS_KEPT)
+        )
+        with self._database.writing() as connection:
+            insert_if_absent(
+                connection,
+                table,
+                dataset=snapshot.dataset,
+                run_id=snapshot.run_id,
+                taken_at=snapshot.taken_at,
+                body=to_json(snapshot),
+            )
+            connection.execute(delete(table).where(table.c.dataset == snapshot.dataset, table.c.sequence.not_in(kept)))
+
+    def snapshots(self, dataset: str, limit: int = SNAPSHOTS_KEPT) -> tuple[Snapshot, ...]:
+        table = tables.snapshots
+        query = (
+            select(table.c.body)
+            .where(table.c.dataset == dataset)
+            .order_by(table.c.taken_at.desc(), table.c.sequence.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return tuple(from_json(Snapshot, body) for body in connection.execute(query).scalars())
+
+    def accommodation(self, dataset: str) -> Accommodation | None:
+        query = select(tables.accommodations.c.body).where(tables.accommodations.c.dataset == dataset)
+        with self._database.reading() as connection:
+            body = connection.execute(query).scalar_one_or_none()
+        return None if body is None else from_json(Accommodation, body)
+
+    def save_accommodation(self, accommodation: Accommodation) -> None:
+        with self._database.writing() as connection:
+            insert_or_replace(
+                connection, tables.accommodations, dataset=accommodation.dataset, body=to_json(accommodation)
+            )
+
+    def delete_accommodation(self, dataset: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(delete(tables.accommodations).where(tables.accommodations.c.dataset == dataset))
+
+    def put_intent(self, intent: Intent) -> Intent:
+        with self._database.writing() as connection:
+            insert_if_absent(
+                connection,
+                tables.intents,
+                key=intent.key,
+                incident_id=intent.incident_id,
+                repair=intent.repair,
+                plan_json=intent.plan_json,
+                intended_at=intent.intended_at,
+                receipt=None if intent.receipt is None else to_json(intent.receipt),
+                undone_at=intent.undone_at,
+            )
+            return _intent(connection.execute(select(tables.intents).where(tables.intents.c.key == intent.key)).one())
+
+    def put_receipt(self, key: str, receipt: Receipt) -> None:
+        self._fill_in(key, "receipt", to_json(receipt))
+
+    def mark_undone(self, key: str, at: datetime) -> None:
+        self._fill_in(key, "undone_at", at)
+
+    def intent(self, key: str) -> Intent | None:
+        with self._database.reading() as connection:
+            row = connection.execute(select(tables.intents).where(tables.intents.c.key == key)).one_or_none()
+        return None if row is None else _intent(row)
+
+    def intents(self, incident_id: str) -> tuple[Intent, ...]:
+        table = tables.intents
+        query = select(table).where(table.c.incident_id == incident_id).order_by(table.c.sequence)
+        with self._database.reading() as connection:
+            return tuple(_intent(row) for row in connection.execute(query))
+
+    def claim(self, key: str, owner: str) -> bool:
+        with self._database.writing() as connection:
+            insert_if_absent(connection, tables.claims, key=key, owner=owner)
+            query = select(tables.claims.c.owner).where(tables.claims.c.key == key)
+            return bool(connection.execute(query).scalar_one() == owner)
+
+    def lease(self, name: str, owner: str, seconds: float) -> bool:
+        table, now = tables.leases, self._now()
+        with self._database.writing() as connection:
+            return insert_or_replace(
+                connection,
+                table,
+                condition=or_(table.c.owner == owner, table.c.expires_at <= now),
+                name=name,
+                owner=owner,
+                expires_at=now + timedelta(seconds=seconds),
+            )
+
+    def release(self, name: str, owner: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(
+                delete(tables.leases).where(tables.leases.c.name == name, tables.leases.c.owner == owner)
+            )
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _fill_in(self, key: str, column: str, value: Any) -> None:
+        # The first value stays: what happened cannot be told differently by a repeated call.
+        table = tables.intents
+        with self._database.writing() as connection:
+            known = connection.execute(select(table.c.sequence).where(table.c.key == key)).first()
+            if known is None:
+                raise JournalConflict(
+                    f"`{key}` has no intent in the state database, so its {column} cannot be recorded; "
+                    "the journal and the code differ"
+                )
+            connection.execute(
+                update(table).where(table.c.key == key, table.c[column].is_(None)).values({column: value})
+            )
+
+
+def _number(incident_id: str) -> int | None:
+    # Beyond nine digits it is no id of ours, and may not fit the column.
+    is_canonical = incident_id.isascii() and incident_id.isdigit() and not incident_id.startswith("0")
+    return int(incident_id) if is_canonical and len(incident_id) <= 9 else None
+
+
+def _existing(connection: Connection, incident_id: str) -> int:
+    number = _number(incident_id)
+    query = select(tables.incidents.c.number).where(tables.incidents.c.number == number)
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists those there are")
+    return int(found)
+
+
+def _records(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[IncidentRecord, ...]:
+    given: dict[int, list[Feedback]] = defaultdict(list)
+    if rows:
+        numbers = [row.number for row in rows]
+        table = tables.feedback
+        query = (
+            select(table.c.incident, table.c.body)
+            .where(table.c.incident.between(min(numbers), max(numbers)))
+            .order_by(table.c.sequence)
+        )
+        for number, body in connection.execute(query):
+            given[number].append(from_json(Feedback, body))
+    return tuple(_record(row, tuple(given[row.number])) for row in rows)
+
+
+def _record(row: Row[Any], feedback: tuple[Feedback, ...]) -> IncidentRecord:
+    return IncidentRecord(
+        incident=from_json(Incident, row.body),
+        phase=row.phase,
+        updated_at=row.updated_at,
+        outcome=None if row.outcome is None else from_json(Outcome, row.outcome),
+        report_markdown=row.report_markdown,
+        feedback=feedback,
+    )
+
+
+def _intent(row: Row[Any]) -> Intent:
+    return Intent(
+        key=row.key,
+        incident_id=row.incident_id,
+        repair=row.repair,
+        plan_json=row.plan_json,
+        intended_at=row.intended_at,
+        receipt=None if row.receipt is None else from_json(Receipt, row.receipt),
+        undone_at=row.undone_at,
+    )
