@@ -1,0 +1,1 @@
+"""Is the data as it must be: checks, one-pass counts, the quarantine."""
