@@ -1,0 +1,1 @@
+"""The API servers of the reference pipeline's world."""

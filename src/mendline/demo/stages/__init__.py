@@ -1,0 +1,1 @@
+"""The fifteen stages of the reference pipeline: plain functions that know no engine."""
