@@ -1,0 +1,283 @@
+"""The one-page diagnostic report as a value: what it says and in which order, not how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mendline.incident import (
+    Attempt,
+    Classification,
+    Evidence,
+    Failure,
+    Finding,
+    FindingVerdict,
+    LogExcerpt,
+    Outcome,
+    OutcomeKind,
+)
+from mendline.report.escape import clean, cut, name
+from mendline.stores.base import IncidentRecord
+
+QUOTES_SHOWN = 5
+FINDINGS_SHOWN = 8
+ATTEMPTS_SHOWN = 5
+CODE_LINES_SHOWN = 10
+VERDICT_WORDS = {
+    FindingVerdict.SUPPORTS: "supports it",
+    FindingVerdict.REFUTES: "refutes it",
+    FindingVerdict.CANNOT_TELL: "cannot tell",
+}
+DECISION_WORDS = {
+    "auto": "allowed by policy",
+    "ask": "needs approval",
+    "suggest": "proposed only, policy does not let it act",
+    "off": "switched off by policy",
+    "declined": "declined",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quote:
+    """Foreign text, word for word: where it stands and what it says."""
+
+    where: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Statements, one line each; `left_out_count` lines were cut."""
+
+    lines: tuple[str, ...]
+    left_out_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One numbered step and what belongs to it."""
+
+    text: str
+    details: tuple[Quote | Code, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One field of the report: its label, its sentence (names between backticks), what supports it."""
+
+    label: str
+    text: str
+    items: tuple[Step | Quote | Code, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The report. `fields` stand in the agreed order; `runbook` is the link of the last field, None when there is none."""
+
+    headline: str
+    fields: tuple[Field, ...]
+    runbook: str | None
+
+
+def page(record: IncidentRecord, log: LogExcerpt | None) -> Page:
+    """Build the report of one incident, also of one that is still being handled.
+
+    A quote that is not in `log` is left out and counted; without a log (None) quotes are shown as they were recorded.
+    """
+    outcome = record.outcome
+    return Page(
+        headline=cut(clean(outcome.headline), 300) if outcome else _open_headline(record),
+        fields=(
+            _stage(record),
+            Field(label="Failure time", text=_at(record.incident.failures[0].failed_at)),
+            _error(record.incident.failures, log),
+            _diagnostics(record, log),
+            _classification(outcome.classification if outcome else None, log),
+            _remediation(outcome.attempts if outcome else ()),
+            _outcome(record),
+            Field(label="Recommended resolution", text=_recommended(outcome)),
+            Field(label="Relevant runbook", text="" if outcome and outcome.runbook else "none is configured"),
+        ),
+        runbook=outcome.runbook if outcome else None,
+    )
+
+
+def _open_headline(record: IncidentRecord) -> str:
+    stages = record.incident.stages
+    broken = f"Stage {name(stages[0])}" if stages else f"A run of {name(record.incident.pipeline)}"
+    more = f" and {len(stages) - 1} more" if len(stages) > 1 else ""
+    return f"{broken}{more} failed; Mendline is at work on it (step: {clean(record.phase)})"
+
+
+def _stage(record: IncidentRecord) -> Field:
+    incident = record.incident
+    stages = _listed([name(stage) for stage in incident.stages], 6) or "the run as a whole"
+    run = f"pipeline {name(incident.pipeline)}, engine {name(incident.engine)}, run {name(incident.run.run_id)}"
+    return Field(label="Stage", text=f"{stages} ({run}; incident {name(incident.id)})")
+
+
+def _error(failures: Sequence[Failure], log: LogExcerpt | None) -> Field:
+    first = failures[0]
+    message = cut(clean(first.message.strip()), 400)
+    if not message and not first.error_class:
+        return Field(label="Error", text=f"{first.kind.value.replace('_', ' ')}; the engine recorded no message")
+    label = name(first.error_class) if first.error_class else first.kind.value.replace("_", " ")
+    where = _line_of(first.message, log) or "recorded by the engine"
+    return Field(label="Error", text=label, items=(Quote(where=where, text=message),) if message else ())
+
+
+def _line_of(message: str, log: LogExcerpt | None) -> str | None:
+    """Say where in the log the message's first line stands; None when it does not."""
+    first = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    if log is None or not first:
+        return None
+    number = next((line.number for line in log.lines if first in line.text), None)
+    return None if number is None else f"log line {number}"
+
+
+def _diagnostics(record: IncidentRecord, log: LogExcerpt | None) -> Field:
+    steps = []
+    if log is not None:
+        folded = f", {log.folded_count:,} folded" if log.folded_count else ""
+        steps.append(Step(text=f"`retrieve_logs`: {log.total_count:,} lines read{folded}"))
+    findings = record.outcome.findings if record.outcome else ()
+    steps += [_finding(finding) for finding in findings[:FINDINGS_SHOWN]]
+    steps += _left_out(len(findings) - FINDINGS_SHOWN, "finding", record.incident.id)
+    return Field(label="Diagnostic steps taken", text="" if steps else "none", items=tuple(steps))
+
+
+def _finding(finding: Finding) -> Step:
+    about = f" on {name(finding.dataset)}" if finding.dataset else ""
+    summary = cut(clean(finding.summary), 300)
+    return Step(text=f"{name(finding.tool)}{about}: {VERDICT_WORDS[finding.verdict]}: {summary}")
+
+
+def _classification(classification: Classification | None, log: LogExcerpt | None) -> Field:
+    label = "Failure classification"
+    if classification is None:
+        return Field(label=label, text="not yet known")
+    subtype = f" / {clean(classification.subtype)}" if classification.subtype else ""
+    text = f"{classification.type}{subtype} (confidence {percent(classification.confidence)})"
+    others = [f"{other.type} {percent(other.confidence)}" for other in classification.alternatives[:3]]
+    if others:
+        text += f"; also possible: {', '.join(others)}"
+    real = [evidence for evidence in classification.evidence if _is_verbatim(evidence, log)]
+    dropped = len(classification.evidence) - len(real)
+    if dropped:
+        text += f"; left out because it is not in the log: {dropped} quote{'s' if dropped > 1 else ''}"
+    if not real:
+        text += "; no line of the log bears it out"
+    quotes = [Quote(where=_where(evidence), text=cut(clean(evidence.quote))) for evidence in real[:QUOTES_SHOWN]]
+    more = _left_out(len(real) - QUOTES_SHOWN, "quote", None)
+    return Field(label=label, text=text, items=(*quotes, *more))
+
+
+def _where(evidence: Evidence) -> str:
+    source = "log" if evidence.source == "log" else f"{cut(clean(evidence.source), 60)},"
+    return f"{source} line {evidence.line}"
+
+
+def _is_verbatim(evidence: Evidence, log: LogExcerpt | None) -> bool:
+    if log is None or evidence.source not in ("log", log.source):
+        return True
+    return any(line.number == evidence.line and evidence.quote in line.text for line in log.lines)
+
+
+def _remediation(attempts: Sequence[Attempt]) -> Field:
+    applied = [attempt for attempt in attempts if attempt.receipt is not None]
+    shown = attempts[:ATTEMPTS_SHOWN]
+    spelled_out = _most_telling(shown)
+    steps = [_attempt(attempt, with_code=attempt is spelled_out) for attempt in shown]
+    steps += _left_out(len(attempts) - ATTEMPTS_SHOWN, "attempt", None)
+    text = "yes" if applied else "no"
+    if not attempts:
+        text += "; no repair was considered"
+    return Field(label="Remediation attempted", text=text, items=tuple(steps))
+
+
+def _most_telling(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The one attempt whose statements are printed: the last applied, else the last that was planned."""
+    planned = [attempt for attempt in attempts if attempt.plan is not None and attempt.plan.statements]
+    applied = [attempt for attempt in planned if attempt.receipt is not None and not attempt.undone]
+    candidates = applied or planned
+    return candidates[-1] if candidates else None
+
+
+def _attempt(attempt: Attempt, *, with_code: bool) -> Step:
+    about = f" on {name(attempt.plan.dataset)}" if attempt.plan and attempt.plan.dataset else ""
+    said = [DECISION_WORDS.get(attempt.decision, clean(attempt.decision))]
+    if attempt.plan:
+        said.append(cut(clean(attempt.plan.summary), 240))
+    # The policy's reason for letting a repair act says nothing that its result does not.
+    if attempt.reason and attempt.decision != "auto":
+        said.append(cut(clean(attempt.reason), 240))
+    if attempt.receipt:
+        said.append(f"applied at {_at(attempt.receipt.applied_at)}")
+        if not attempt.plan or attempt.receipt.summary != attempt.plan.summary:
+            said[-1] += f": {cut(clean(attempt.receipt.summary), 240)}"
+    if attempt.verification:
+        said.append(f"verification: {cut(clean(attempt.verification.summary), 300)}")
+    if attempt.undone:
+        said.append("undone")
+    code = (_code(attempt.plan.statements),) if with_code and attempt.plan else ()
+    return Step(text=f"{name(attempt.repair)}{about}: {'; '.join(part.rstrip('.') for part in said)}", details=code)
+
+
+def _code(statements: Iterable[str]) -> Code:
+    lines = [line.rstrip() for text in statements for line in f"{text.rstrip().rstrip(';')};".splitlines()]
+    shown = tuple(cut(clean(line), 160) for line in lines[:CODE_LINES_SHOWN])
+    return Code(lines=shown, left_out_count=max(0, len(lines) - CODE_LINES_SHOWN))
+
+
+def _outcome(record: IncidentRecord) -> Field:
+    outcome = record.outcome
+    if outcome is None:
+        return Field(label="Outcome", text=f"open; step {name(record.phase)} since {_at(record.updated_at)}")
+    since = (outcome.ended_at - record.incident.failures[0].failed_at).total_seconds()
+    text = f"{outcome.kind.value.replace('_', ' ')}, {duration(since)} after the failure"
+    if outcome.seconds:
+        text += f" ({', '.join(f'{phase} {duration(spent)}' for phase, spent in outcome.seconds.items())})"
+    return Field(label="Outcome", text=text)
+
+
+def _recommended(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "wait for Mendline to finish"
+    if outcome.recommended.strip():
+        return cut(clean(outcome.recommended), 600)
+    settled = outcome.kind in (OutcomeKind.RESOLVED, OutcomeKind.RECOVERED)
+    return "nothing to do" if settled else "read the log of the failed stage; Mendline found nothing to recommend"
+
+
+def percent(share: float) -> str:
+    """Say a share in whole percent; only certainty itself is 100%."""
+    return f"{min(round(share * 100), 99 if share < 1 else 100)}%"
+
+
+def duration(seconds: float) -> str:
+    """Say a duration the short way: "0.4 s", "12 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _listed(words: Sequence[str], limit: int) -> str:
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return ", ".join(words[:limit]) + more
+
+
+def _left_out(count: int, noun: str, incident_id: str | None) -> list[Step]:
+    if count <= 0:
+        return []
+    hint = f"; all of them: `mendline show {clean(incident_id)} --json`" if incident_id else ""
+    return [Step(text=f"… and {count} more {noun}{'s' if count > 1 else ''}{hint}")]
