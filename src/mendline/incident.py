@@ -266,6 +266,16 @@ class Incident:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What is believed of one run of an incident, and why: `believed` from the log alone, `settled` after the evidence."""
+
+    log: LogExcerpt
+    believed: Classification
+    settled: Classification
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
     """One repair that was considered: planned, decided, maybe applied, maybe verified, maybe undone.
 

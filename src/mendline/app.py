@@ -1,0 +1,194 @@
+"""Build the parts from the configuration; the calls that every surface shares."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from mendline.config import Config
+from mendline.durable import Durable
+from mendline.engines.base import Engine
+from mendline.engines.dagster import Dagster
+from mendline.errors import InputError, RefusedByPolicy, Unavailable
+from mendline.hands import Hands
+from mendline.incident import (
+    Classification,
+    Declined,
+    FailureType,
+    Finding,
+    Incident,
+    LogExcerpt,
+    Outcome,
+    Plan,
+    Receipt,
+)
+from mendline.ledger import Ledger
+from mendline.monitor.intake import Intake
+from mendline.monitor.polling import Poller
+from mendline.notifiers.delivery import Delivery
+from mendline.playbook import load_playbook
+from mendline.redaction import Redactor
+from mendline.scorecard.metrics import serve_metrics
+from mendline.stores.sql import SqlStore
+from mendline.tools.apply_quality_filter import ApplyQualityFilter
+from mendline.tools.apply_schema_migration import ApplySchemaMigration
+from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
+from mendline.tools.check_api_status import CheckApiStatus
+from mendline.tools.inspect_schema_diff import InspectSchemaDiff
+from mendline.tools.profile_failed_batch import ProfileFailedBatch
+from mendline.tools.retry_with_backoff import RetryWithBackoff
+from mendline.warehouses.base import Warehouse
+from mendline.warehouses.duckdb import DuckDB
+from mendline.workflow import handle_incident
+
+LOG = logging.getLogger("mendline")
+WORKFLOW = "incident"
+AWAY_SECONDS = 2.0
+
+
+class App:
+    """Mendline, built for one configuration. Opening it touches only its own state directory."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.directory = config.path(config.state.directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.store = SqlStore(f"sqlite:///{self.directory / 'state.db'}")
+        self.engines: Mapping[str, Engine] = {
+            name: Dagster(name, engine, root=config.root) for name, engine in config.engines.items()
+        }
+        self.warehouses: Mapping[str, Warehouse] = {
+            name: DuckDB(name, config.path(item.path), lock_timeout_s=item.lock_timeout_seconds)
+            for name, item in config.warehouses.items()
+        }
+        self.services = Services(
+            config=config,
+            engines=self.engines,
+            warehouses=self.warehouses,
+            store=self.store,
+            ledger=Ledger(store=self.store, now=lambda: datetime.now(UTC)),
+        )
+        self.diagnostics: dict[str, Diagnostic] = {
+            tool.name: tool for tool in (InspectSchemaDiff(), ProfileFailedBatch(), CheckApiStatus())
+        }
+        self.repairs: dict[str, Repair] = {
+            tool.name: tool for tool in (ApplySchemaMigration(), ApplyQualityFilter(), RetryWithBackoff())
+        }
+        self.hands = Hands(
+            services=self.services,
+            playbook=load_playbook(config.path(config.playbook) if config.playbook else None),
+            diagnostics=self.diagnostics,
+            repairs=self.repairs,
+            redactor=Redactor(),
+            deliver=Delivery(config.notifications).deliver,
+        )
+
+    @classmethod
+    def from_config(cls, config: Config) -> App:
+        return cls(config)
+
+    def close(self) -> None:
+        """Release engines, warehouses and the store. Twice is once."""
+        for part in (*self.engines.values(), *self.warehouses.values(), self.store):
+            part.close()
+
+    def check(self) -> tuple[str, ...]:
+        """Try every connection; one sentence per thing that Mendline may do. Raises on the first that fails."""
+        said: list[str] = []
+        for part in (*self.engines.values(), *self.warehouses.values()):
+            said.extend(part.check())
+        for rule in self.config.policy.rules:
+            said.append(
+                f"policy: {rule.decision} `{rule.action}` for {rule.type} on pipeline `{rule.pipeline}`,"
+                f" dataset `{rule.dataset}`, when at least {rule.min_confidence:.2f} sure"
+            )
+        said.append(f"policy: everything else is only {self.config.policy.default}ed" if self.config.policy.default == "suggest" else "policy: everything else is off")
+        return tuple(said)
+
+    def serve(self, stop: threading.Event) -> None:
+        """Watch and work until `stop` is set; what is unfinished then goes on at the next start.
+
+        Raises: `ConfigError` when another process serves the same state directory.
+        """
+        durable = Durable(self.directory)
+
+        @durable.workflow(WORKFLOW)
+        def _incident(steps: Any, incident_id: str) -> None:
+            handle_incident(incident_id, steps, self.hands)
+
+        def start(incident_id: str) -> None:
+            durable.start(WORKFLOW, f"{WORKFLOW}-{incident_id}", incident_id)
+
+        with ExitStack() as closing:
+            closing.callback(self.close)
+            durable.launch()
+            closing.callback(durable.close)
+            if self.config.state.metrics_port is not None:
+                closing.callback(serve_metrics(self.config.state.metrics_port, lambda: self.store.incidents()))
+            for record in self.store.incidents(open_only=True):  # opened, and killed before its workflow began
+                start(record.incident.id)
+            self._watch(Intake(services=self.services, start=start), stop)
+
+    def _watch(self, intake: Intake, stop: threading.Event) -> None:
+        for pipeline in self.config.pipelines:
+            _unless_away(lambda pipeline=pipeline: intake.baseline(pipeline), stop)  # type: ignore[misc]
+        pollers = [Poller(engine, self.store, on_run=intake.on_run) for engine in self.engines.values()]
+        LOG.info("watching %s", ", ".join(sorted(self.config.pipelines)))
+        while not stop.is_set():
+            for poller in pollers:
+                _unless_away(poller.poll, stop)
+            stop.wait(self.config.monitor.poll_seconds)
+
+    def tool(
+        self, name: str, *, incident_id: str | None = None, dataset: str | None = None, apply: bool = False
+    ) -> tuple[Finding, ...] | Plan | Declined | Receipt:
+        """Run one tool by hand: a diagnostic answers, a repair shows its plan, or acts with `apply` if policy says auto.
+
+        Raises: `InputError` for an unknown tool, incident or dataset; `RefusedByPolicy` when the gate is closed.
+        """
+        if name not in self.diagnostics and name not in self.repairs:
+            known = ", ".join(sorted((*self.diagnostics, *self.repairs)))
+            raise InputError(f"there is no tool `{name}`; the tools are {known}")
+        context = self._tool_context(name, incident_id, dataset)
+        if name in self.diagnostics:
+            return self.diagnostics[name].run(context)
+        plan = self.repairs[name].plan(context)
+        if isinstance(plan, Declined) or not apply:
+            return plan
+        ruling = self.hands.rule_on(context.incident, plan, context.classification)
+        if ruling.decision != "auto":
+            raise RefusedByPolicy(f"`{name}` was planned but not done: {ruling.reason}", operation=name)
+        return self.repairs[name].apply(plan, context)
+
+    def _tool_context(self, name: str, incident_id: str | None, dataset: str | None) -> ToolContext:
+        if dataset is not None and dataset not in self.config.datasets:
+            raise InputError(f"there is no dataset `{dataset}`; there are {', '.join(sorted(self.config.datasets))}")
+        record = self.store.incident(incident_id) if incident_id else None
+        if record is None:
+            raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists them")
+        incident = record.incident
+        log = self.hands.retrieve_logs(incident, self.hands.latest_run(incident))
+        belief = record.outcome.classification if record.outcome else self.hands.classify(incident, log)
+        context = self.hands.context(incident, log, belief, attempt=1)
+        if dataset is not None:
+            context = replace(context, datasets=(self.config.datasets[dataset],))
+        if name in self.repairs:
+            found = [f for tool in self.diagnostics.values() for f in tool.run(context)]
+            context = replace(context, findings=tuple(found))
+        return context
+
+
+def _unless_away(call: Any, stop: threading.Event) -> None:
+    """Call; when the other side is away, say so and let the next round try again."""
+    try:
+        call()
+    except Unavailable as error:
+        LOG.warning("%s; trying again", error)
+        stop.wait(AWAY_SECONDS)
+
+

@@ -1,0 +1,99 @@
+"""Weigh what the diagnostics found against what the log suggested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mendline.incident import Alternative, Classification, FailureType, Finding, FindingVerdict
+
+# How much likelier a finding is when the hypothesis is true than when it is not. A schema difference that touches what
+# the log names is rarely a coincidence; rows that break a contract are now and then tolerated ones. Chosen by cost: a
+# refutation must outweigh any log, a support must not turn a clear log round by itself unless it is a schema's.
+SUPPORT = {FailureType.SCHEMA_CHANGE: 12.0, FailureType.DATA_QUALITY: 5.0, FailureType.API_FAILURE: 6.0}
+REFUTE = 0.05
+FLOOR = 0.05
+UNSURE = 0.6
+CEILING = 0.99
+UNSEEN = {FailureType.SCHEMA_CHANGE: 0.2, FailureType.DATA_QUALITY: 0.2, FailureType.API_FAILURE: 0.1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """One cause to test, with the belief in it before the test and after."""
+
+    type: FailureType
+    subtype: str
+    belief: float
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def weight(self) -> float:
+        """The belief times the likelihood of the findings (not normalised)."""
+        verdicts = {finding.verdict for finding in self.findings}
+        if FindingVerdict.SUPPORTS in verdicts:
+            return self.belief * SUPPORT.get(self.type, 1.0)
+        if verdicts == {FindingVerdict.REFUTES}:
+            return self.belief * REFUTE
+        return self.belief
+
+
+def hypotheses(classification: Classification) -> tuple[Hypothesis, ...]:
+    """The causes worth testing, most believed first.
+
+    The log's own belief and its alternatives; when the log says too little (an unsure UNKNOWN), also the causes that
+    leave traces outside the log.
+    """
+    found = {classification.type: Hypothesis(
+        type=classification.type, subtype=classification.subtype, belief=classification.confidence
+    )}
+    for other in classification.alternatives:
+        if other.confidence >= FLOOR:
+            found.setdefault(other.type, Hypothesis(type=other.type, subtype=other.subtype, belief=other.confidence))
+    if classification.type is FailureType.UNKNOWN and classification.confidence < UNSURE:
+        for kind, belief in UNSEEN.items():
+            found.setdefault(kind, Hypothesis(type=kind, subtype="", belief=belief))
+    return tuple(sorted(found.values(), key=lambda hypothesis: -hypothesis.belief))
+
+
+def weigh(classification: Classification, tested: Sequence[Hypothesis]) -> Classification:
+    """The classification after the evidence: the hypothesis with the most weight, its share as the confidence.
+
+    A cause that every diagnostic refuted never wins: then the answer is UNKNOWN, with what is left of the belief.
+    """
+    shares = _shares(tested, classification)
+    best = max(tested, key=lambda hypothesis: hypothesis.weight)
+    if _is_refuted(best):
+        return replace(
+            classification,
+            type=FailureType.UNKNOWN,
+            subtype="refuted_by_evidence",
+            confidence=min(CEILING, 1.0 - shares[best.type]),
+            recommended_next_step="escalate",
+            alternatives=_alternatives(tested, shares, FailureType.UNKNOWN),
+        )
+    return replace(
+        classification,
+        type=best.type,
+        subtype=best.subtype,
+        confidence=min(CEILING, shares[best.type]),
+        alternatives=_alternatives(tested, shares, best.type),
+    )
+
+
+def _shares(tested: Sequence[Hypothesis], classification: Classification) -> dict[FailureType, float]:
+    listed = sum(hypothesis.belief for hypothesis in tested)
+    unlisted = max(0.0, 1.0 - listed) if classification.type is not FailureType.UNKNOWN else 0.0
+    total = sum(hypothesis.weight for hypothesis in tested) + unlisted
+    return {hypothesis.type: hypothesis.weight / total for hypothesis in tested}
+
+
+def _is_refuted(hypothesis: Hypothesis) -> bool:
+    return bool(hypothesis.findings) and all(f.verdict is FindingVerdict.REFUTES for f in hypothesis.findings)
+
+
+def _alternatives(
+    tested: Iterable[Hypothesis], shares: dict[FailureType, float], winner: FailureType
+) -> tuple[Alternative, ...]:
+    rest = sorted((h for h in tested if h.type is not winner), key=lambda h: -h.weight)
+    return tuple(Alternative(type=h.type, confidence=shares[h.type], subtype=h.subtype) for h in rest)

@@ -1,0 +1,229 @@
+"""What the workflow handles an incident with: every step's work, given the built parts. No order of things in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from mendline import lineage
+from mendline.classify import verdict
+from mendline.contracts import load_contract
+from mendline.engines.base import Engine, RunState
+from mendline.errors import Unavailable
+from mendline.incident import (
+    Attempt,
+    Check,
+    Classification,
+    Diagnosis,
+    Evidence,
+    FailureKind,
+    FailureType,
+    Incident,
+    LogExcerpt,
+    Outcome,
+    OutcomeKind,
+    Plan,
+    Receipt,
+    RunRef,
+    Verification,
+)
+from mendline.playbook import Playbook
+from mendline.policy import Ruling, rule_on
+from mendline.redaction import Redactor
+from mendline.report import headline
+from mendline.snapshots import remember
+from mendline.tools import escalate
+from mendline.tools import verify_pipeline_stage as verifying
+from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
+from mendline.tools.retrieve_logs import retrieve_logs
+
+LEASE_SECONDS = 3600.0
+WATCHED = 0.95  # a contract check that was counted, not inferred from words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hands:
+    """The work of each step of the workflow. Stateless: everything remembered is in the store or in the world."""
+
+    services: Services
+    playbook: Playbook
+    diagnostics: Mapping[str, Diagnostic]
+    repairs: Mapping[str, Repair]
+    redactor: Redactor
+    deliver: Callable[[Incident, LogExcerpt, Outcome], str]
+
+    @property
+    def max_attempts(self) -> int:
+        """Repairs that may be tried per incident, unless a plan asks for its own number."""
+        return self.services.config.policy.max_attempts
+
+    def engine(self, incident: Incident) -> Engine:
+        return self.services.engines[incident.engine]
+
+    def incident(self, incident_id: str) -> Incident:
+        record = self.services.store.incident(incident_id)
+        if record is None:
+            raise Unavailable(f"incident `{incident_id}` is not in the store yet", system="store", operation="open")
+        return record.incident
+
+    def set_phase(self, incident: Incident, phase: str) -> None:
+        self.services.store.set_phase(incident.id, phase)
+
+    def recovered_by(self, incident: Incident) -> RunRef | None:
+        """The run, started by somebody else, in which every failed stage has passed since; None when there is none."""
+        if not incident.stages or incident.failures[0].kind is FailureKind.BAD_DATA:
+            return None
+        chain = self.engine(incident).run_chain(incident.failures[0].root_run_id)
+        states = verifying.merged_states(chain)
+        later = chain[-1]
+        if later.run.run_id == incident.run.run_id or verifying.TAG_INCIDENT in later.tags:
+            return None
+        return later.run if all(states.get(stage) == "succeeded" for stage in incident.stages) else None
+
+    def latest_run(self, incident: Incident) -> RunRef:
+        """The newest run of the chain in which a failed stage began: its log is the one to read."""
+        for run in reversed(self.engine(incident).run_chain(incident.failures[0].root_run_id)):
+            if any(run.stage_states.get(stage) == "failed" for stage in incident.stages):
+                return run.run
+        return incident.run
+
+    def retrieve_logs(self, incident: Incident, run: RunRef) -> LogExcerpt:
+        self.set_phase(incident, "reading logs")
+        return retrieve_logs(self.engine(incident), incident.failures[0], run, self.redactor)
+
+    def classify(self, incident: Incident, log: LogExcerpt) -> Classification:
+        """What the log says; for what the data watch counted itself, and for a lost process, what that says."""
+        failure = incident.failures[0]
+        if failure.kind is FailureKind.BAD_DATA:
+            quotes = tuple(Evidence(line=line.number, quote=line.text, source=log.source) for line in log.lines)
+            return Classification(
+                type=FailureType.DATA_QUALITY,
+                subtype="contract_violated",
+                confidence=WATCHED,
+                evidence=quotes,
+                recommended_next_step="profile_failed_batch",
+            )
+        return verdict.classify(log, hints={"kind": failure.kind.value})
+
+    def context(self, incident: Incident, log: LogExcerpt, belief: Classification, attempt: int) -> ToolContext:
+        """What the tools may know; datasets ordered by how well they can explain the failure."""
+        upstream = self.engine(incident).describe(incident.run).upstream
+        datasets = self.services.config.pipeline_datasets(incident.pipeline)
+        named = tuple(name for failure in incident.failures for name in failure.datasets)
+        if named:
+            involved = tuple(dataset for dataset in datasets if dataset.name in named)
+        else:
+            involved = lineage.involved_datasets(datasets, incident.stages, upstream, log.text)
+        return ToolContext(
+            services=self.services,
+            incident=incident,
+            log=log,
+            classification=belief,
+            datasets=involved,
+            attempt=attempt,
+            options={"upstream": upstream},
+        )
+
+    def completed(self, incident: Incident, plan: Plan, belief: Classification) -> Plan:
+        """Add the stages that must run again because they read the dataset whose rows the plan changes."""
+        if belief.type is not FailureType.DATA_QUALITY or plan.dataset is None:
+            return plan
+        upstream = self.engine(incident).describe(incident.run).upstream
+        reading = lineage.readers(self.services.config.datasets[plan.dataset], upstream)
+        return replace(plan, rerun_stages=tuple(dict.fromkeys((*plan.rerun_stages, *reading))))
+
+    def forbids_rerun(self, incident: Incident, plan: Plan) -> str:
+        """Why the plan's stages may not be run again; "" when they may."""
+        chain = self.engine(incident).run_chain(incident.failures[0].root_run_id)
+        stages = verifying.rerun_selection(chain, incident, plan.rerun_stages)
+        never = [s for s in stages if s in self.services.config.pipelines[incident.pipeline].never_rerun]
+        if never:
+            return f"`never_rerun` forbids running {', '.join(never)} again"
+        return ""
+
+    def rule_on(self, incident: Incident, plan: Plan, belief: Classification) -> Ruling:
+        return rule_on(self.services.config.policy, plan, belief, incident.pipeline)
+
+    def hold(self, incident: Incident) -> None:
+        """Take the pipeline's lease: one incident at a time changes a pipeline. Raises: `Unavailable` while it is held."""
+        self.set_phase(incident, "repairing")
+        name = f"pipeline:{incident.engine}/{incident.pipeline}"
+        if not self.services.store.lease(name, incident.fingerprint, LEASE_SECONDS):
+            raise Unavailable(f"another incident is repairing `{incident.pipeline}`", system="store", operation="lease")
+
+    def let_go(self, incident: Incident) -> None:
+        self.services.store.release(f"pipeline:{incident.engine}/{incident.pipeline}", incident.fingerprint)
+
+    def verify(self, context: ToolContext, plan: Plan, receipt: Receipt, verifier: str) -> Verification:
+        self.set_phase(context.incident, "verifying")
+        checks: tuple[Check, ...] = self.repairs[plan.repair].verify(plan, receipt, context)
+        return verifying.verify_pipeline_stage(
+            context, plan, checks, detailed_logging=verifier == verifying.WITH_LOGGING
+        )
+
+    def remember_good(self, incident: Incident) -> None:
+        """Take the last-good snapshots once the whole chain of runs is green."""
+        chain = self.engine(incident).run_chain(incident.failures[0].root_run_id)
+        states = verifying.merged_states(chain)
+        if chain[-1].state is RunState.SUCCEEDED and all(states.get(s) == "succeeded" for s in chain[0].upstream):
+            for dataset in self.services.config.pipeline_datasets(incident.pipeline):
+                remember(dataset, chain[-1].run.run_id, self.services)
+
+    def outcome(
+        self,
+        incident: Incident,
+        kind: OutcomeKind,
+        diagnosis: Diagnosis,
+        attempts: tuple[Attempt, ...],
+        seconds: Mapping[str, float],
+    ) -> Outcome:
+        """Put together what is recorded and reported."""
+        settled = diagnosis.settled
+        recommended = {
+            OutcomeKind.RESOLVED: "Nothing now; look at the change when you have time.",
+            OutcomeKind.RECOVERED: "Nothing: the stages have passed since, without Mendline.",
+        }.get(kind) or escalate.recommend(settled, diagnosis.findings, attempts)
+        noticed = (incident.opened_at - incident.failures[0].failed_at).total_seconds()
+        draft = Outcome(
+            kind=kind,
+            headline="",
+            classification=settled,
+            findings=diagnosis.findings,
+            attempts=attempts,
+            recommended=recommended,
+            runbook=self.runbook(incident, diagnosis),
+            ended_at=datetime.now(UTC),
+            seconds={"notice": max(0.0, noticed), **seconds},
+        )
+        return replace(draft, headline=headline(incident, draft))
+
+    def runbook(self, incident: Incident, diagnosis: Diagnosis) -> str | None:
+        """The dataset's runbook where one is involved, else the pipeline's; None when neither has one."""
+        config = self.services.config
+        for finding in diagnosis.findings:
+            dataset = config.datasets.get(finding.dataset or "")
+            if dataset is None:
+                continue
+            if dataset.runbook:
+                return dataset.runbook
+            if dataset.contract:
+                found = load_contract(config.path(dataset.contract), dataset.contract_schema).runbook
+                if found:
+                    return found
+        return config.pipelines[incident.pipeline].runbook
+
+    def conclude(self, incident: Incident, log: LogExcerpt, outcome: Outcome) -> None:
+        """Write the report, record the outcome, tell people: in that order, so that a crash repeats a notice at worst."""
+        report = self.deliver(incident, log, outcome)
+        self.services.store.close_incident(incident.id, outcome, report)
+
+    def give_up(self, incident: Incident, reason: str) -> None:
+        """End an incident that Mendline itself could not handle: a person is called, with the reason."""
+        belief = Classification(
+            type=FailureType.UNKNOWN, subtype="not_handled", confidence=0.0, evidence=(), recommended_next_step="escalate"
+        )
+        log = LogExcerpt(source="none", lines=(), total_count=0)
+        diagnosis = Diagnosis(log=log, believed=belief, settled=belief, findings=())
+        outcome = self.outcome(incident, OutcomeKind.ESCALATED, diagnosis, (), {})
+        self.conclude(incident, log, replace(outcome, recommended=f"Mendline could not finish: {reason}"))

@@ -1,0 +1,108 @@
+"""From a finished run to incidents: what failed, what belongs together, what is already known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from mendline import lineage
+from mendline.config import Dataset
+from mendline.engines.base import FinishedRun, RunDescription, RunState
+from mendline.incident import Failure, FailureKind, Incident
+from mendline.monitor.correlation import correlate, fingerprint
+from mendline.monitor.data_quality import watch
+from mendline.snapshots import remember
+from mendline.tools.base import Services
+from mendline.tools.verify_pipeline_stage import TAG_INCIDENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """Opens incidents for finished runs. Idempotent: the same run seen twice opens nothing new."""
+
+    services: Services
+    start: Callable[[str], None]  # starts the workflow of an incident id; repeatable
+
+    def on_run(self, run: FinishedRun) -> None:
+        """Handle one finished run of any pipeline of an engine; runs of unwatched jobs are left alone.
+
+        Raises: `Unavailable` when something needed for it is away; then the run must be handed in again.
+        """
+        pipeline = self.services.config.pipeline_of_job(run.run.engine, run.run.pipeline)
+        if pipeline is None:
+            return
+        if run.state is RunState.SUCCEEDED:
+            if TAG_INCIDENT not in run.tags:
+                self._succeeded(run, pipeline)
+            return
+        if run.state in (RunState.FAILED, RunState.LOST):
+            description = self.services.engines[run.run.engine].describe(run.run)
+            for failures in correlate(replace(run, failures=self._news(run)), description):
+                self._open(pipeline, failures)
+
+    def baseline(self, pipeline: str) -> None:
+        """Remember how the datasets look after the latest good run, where nothing is remembered yet."""
+        config = self.services.config
+        settings = config.pipelines[pipeline]
+        latest = self.services.engines[settings.engine].latest_success(settings.job or pipeline)
+        for dataset in config.pipeline_datasets(pipeline):
+            if latest is not None and not self.services.store.snapshots(dataset.name, limit=1):
+                remember(dataset, latest.run_id, self.services)
+
+    def _news(self, run: FinishedRun) -> tuple[Failure, ...]:
+        """The failures that are not just one of our own re-runs failing again in the stage it was made for."""
+        record = self.services.store.incident(run.tags.get(TAG_INCIDENT, ""))
+        known = record.incident.stages if record else ()
+        return tuple(failure for failure in run.failures if failure.stage is None or failure.stage not in known)
+
+    def _succeeded(self, run: FinishedRun, pipeline: str) -> None:
+        config = self.services.config
+        datasets = config.pipeline_datasets(pipeline)
+        bad = [failure for dataset in datasets if (failure := self._bad_data(run, dataset)) is not None]
+        for failure in bad:
+            self._open(pipeline, (failure,))
+        if not bad:
+            for dataset in datasets:
+                remember(dataset, run.run.run_id, self.services)
+
+    def _bad_data(self, run: FinishedRun, dataset: Dataset) -> Failure | None:
+        if not self.services.config.monitor.watch_quality or dataset.contract is None:
+            return None
+        violations = watch(dataset, self.services)
+        if not violations:
+            return None
+        description = self.services.engines[run.run.engine].describe(run.run)
+        return Failure(
+            run=run.run,
+            root_run_id=run.root_run_id,
+            stage=_first_reader(dataset, description),
+            kind=FailureKind.BAD_DATA,
+            failed_at=run.ended_at,
+            error_class="ContractViolated",
+            message="\n".join(violation.sentence for violation in violations),
+            datasets=(dataset.name,),
+        )
+
+    def _open(self, pipeline: str, failures: tuple[Failure, ...]) -> None:
+        if not failures:
+            return
+        opened = self.services.store.open_incident(
+            Incident(
+                id="",
+                fingerprint=fingerprint(failures),
+                engine=failures[0].run.engine,
+                pipeline=pipeline,
+                failures=failures,
+                opened_at=datetime.now(UTC),
+            )
+        )
+        self.start(opened.incident.id)
+
+
+def _first_reader(dataset: Dataset, description: RunDescription) -> str | None:
+    reading = lineage.readers(dataset, description.upstream)
+    ran = [stage for stage in description.upstream if stage in reading]
+    return ran[0] if ran else dataset.loaded_by
+
+

@@ -1,0 +1,127 @@
+"""Tools `verify_pipeline_stage` and `reprocess_with_logging`: re-run what failed, once, and judge by what the engine says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from mendline.engines.base import Engine, RunDescription, RunState
+from mendline.errors import Unavailable
+from mendline.incident import Check, Incident, Plan, RunRef, Verification, VerificationState
+from mendline.tools.base import Services, ToolContext
+
+NAME = "verify_pipeline_stage"
+WITH_LOGGING = "reprocess_with_logging"
+TAG_INCIDENT = "mendline/incident"
+TAG_ATTEMPT = "mendline/attempt"
+POLL_SECONDS = 0.2
+
+
+def verify_pipeline_stage(
+    context: ToolContext, plan: Plan, repair_checks: tuple[Check, ...], *, detailed_logging: bool = False
+) -> Verification:
+    """Re-run the failed stages with their downstreams and compare with how they stood before.
+
+    fixed: every failed stage is green and every check of the repair passed. worse: a stage that was green before is not
+    any more. not_fixed: everything else. A downstream stage that fails for the first time is another incident's matter
+    (it could not run before), and is reported as a check that does not count against this repair.
+
+    The run is keyed by incident and attempt: a repeated call waits for the first run. Raises: `Unavailable`.
+    """
+    engine = context.services.engines[context.incident.engine]
+    chain = engine.run_chain(context.incident.failures[0].root_run_id)
+    before = merged_states(chain_before(chain, context))
+    stages = rerun_selection(chain, context.incident, plan.rerun_stages)
+    _wait_until_idle(engine, context.services, context.incident)
+    rerun = engine.rerun(
+        chain_before(chain, context)[-1].run,
+        stages,
+        key=f"{context.incident.fingerprint}:{context.attempt}",
+        tags={TAG_INCIDENT: context.incident.id, TAG_ATTEMPT: str(context.attempt)},
+        detailed_logging=detailed_logging,
+        timeout_s=_timeout(context.services, context.incident),
+    )
+    checks = (*repair_checks, *_stage_checks(rerun, stages, context.incident.stages, before))
+    return Verification(state=_state(checks, rerun), checks=checks, run_id=rerun.run.run_id)
+
+
+def chain_before(chain: Sequence[RunDescription], context: ToolContext) -> list[RunDescription]:
+    """The runs of a chain that came before this attempt's own run (which exists when the call is a repeated one)."""
+    own = {TAG_INCIDENT: context.incident.id, TAG_ATTEMPT: str(context.attempt)}
+    return [run for run in chain if not own.items() <= run.tags.items()]
+
+
+def merged_states(chain: Iterable[RunDescription]) -> dict[str, str]:
+    """How each stage stands after all runs of a chain: the latest run that touched it counts, a skip never does."""
+    states: dict[str, str] = {}
+    for run in chain:
+        for stage, state in run.stage_states.items():
+            if state != "skipped":
+                states[stage] = state
+    return states
+
+
+def rerun_selection(chain: Sequence[RunDescription], incident: Incident, also: Iterable[str]) -> tuple[str, ...]:
+    """The stages to run again, in DAG order: the failed ones, `also`, and all that wait for them.
+
+    Left out are stages that failed for another reason, with everything behind them: those belong to another incident,
+    and they run when that one is repaired. With no failed stage known, everything that is not green is run.
+    """
+    shape, states = chain[0], merged_states(chain)
+    wanted = tuple(incident.stages) or tuple(stage for stage in shape.upstream if states.get(stage) != "succeeded")
+    first = (*wanted, *also)
+    others = tuple(
+        stage for stage, state in states.items() if state == "failed" and stage not in wanted and stage not in also
+    )
+    blocked = {*others, *shape.downstream(others)} - set(wanted)
+    chosen = ({*first, *shape.downstream(first)}) - blocked
+    return tuple(stage for stage in shape.upstream if stage in chosen)
+
+
+def _stage_checks(
+    rerun: RunDescription, stages: tuple[str, ...], failed: tuple[str, ...], before: dict[str, str]
+) -> tuple[Check, ...]:
+    checks = []
+    for stage in stages:
+        state = rerun.stage_states.get(stage, "not run")
+        was = before.get(stage, "not run")
+        if stage in failed or not failed:
+            checks.append(Check(name=f"stage {stage} is green", passed=state == "succeeded", detail=state))
+        elif was == "succeeded":
+            checks.append(Check(name=f"stage {stage} is still green", passed=state == "succeeded", detail=state))
+        else:
+            detail = "" if state == "succeeded" else f"{state}; it could not run before, a matter of its own"
+            checks.append(Check(name=f"downstream {stage} ran", passed=True, detail=detail))
+    return tuple(checks)
+
+
+def _state(checks: tuple[Check, ...], rerun: RunDescription) -> VerificationState:
+    failed = [check for check in checks if not check.passed]
+    if not failed:
+        return VerificationState.FIXED
+    was_skipped = all("skipped" in check.detail or "not run" in check.detail for check in failed)
+    if any("still green" in check.name for check in failed) and not was_skipped and rerun.state is not RunState.LOST:
+        return VerificationState.WORSE
+    return VerificationState.NOT_FIXED
+
+
+def _wait_until_idle(engine: Engine, services: Services, incident: Incident) -> None:
+    deadline = time.monotonic() + _timeout(services, incident)
+    own = (TAG_INCIDENT, incident.id)
+    while busy := [run for run in engine.active_runs() if run.pipeline == incident.run.pipeline and not _is_own(engine, run, own)]:
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"run `{busy[0].run_id}` of `{busy[0].pipeline}` has not ended, so its stages were not re-run beside it",
+                system=engine.name,
+                operation="rerun",
+                run_id=busy[0].run_id,
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _is_own(engine: Engine, run: RunRef, own: tuple[str, str]) -> bool:
+    return engine.describe(run).tags.get(own[0]) == own[1]
+
+
+def _timeout(services: Services, incident: Incident) -> float:
+    return services.config.engines[incident.engine].rerun_timeout_seconds
