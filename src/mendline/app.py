@@ -17,13 +17,8 @@ from mendline.engines.dagster import Dagster
 from mendline.errors import InputError, RefusedByPolicy, Unavailable
 from mendline.hands import Hands
 from mendline.incident import (
-    Classification,
     Declined,
-    FailureType,
     Finding,
-    Incident,
-    LogExcerpt,
-    Outcome,
     Plan,
     Receipt,
 )
@@ -94,20 +89,26 @@ class App:
 
     def close(self) -> None:
         """Release engines, warehouses and the store. Twice is once."""
-        for part in (*self.engines.values(), *self.warehouses.values(), self.store):
-            part.close()
+        for engine in self.engines.values():
+            engine.close()
+        for warehouse in self.warehouses.values():
+            warehouse.close()
+        self.store.close()
 
     def check(self) -> tuple[str, ...]:
         """Try every connection; one sentence per thing that Mendline may do. Raises on the first that fails."""
         said: list[str] = []
-        for part in (*self.engines.values(), *self.warehouses.values()):
-            said.extend(part.check())
+        for engine in self.engines.values():
+            said.extend(engine.check())
+        for warehouse in self.warehouses.values():
+            said.extend(warehouse.check())
         for rule in self.config.policy.rules:
             said.append(
                 f"policy: {rule.decision} `{rule.action}` for {rule.type} on pipeline `{rule.pipeline}`,"
                 f" dataset `{rule.dataset}`, when at least {rule.min_confidence:.2f} sure"
             )
-        said.append(f"policy: everything else is only {self.config.policy.default}ed" if self.config.policy.default == "suggest" else "policy: everything else is off")
+        rest = "only suggested" if self.config.policy.default == "suggest" else "off"
+        said.append(f"policy: everything else is {rest}")
         return tuple(said)
 
     def serve(self, stop: threading.Event) -> None:
@@ -129,14 +130,14 @@ class App:
             durable.launch()
             closing.callback(durable.close)
             if self.config.state.metrics_port is not None:
-                closing.callback(serve_metrics(self.config.state.metrics_port, lambda: self.store.incidents()))
+                closing.callback(serve_metrics(self.config.state.metrics_port, self.store.incidents))
             for record in self.store.incidents(open_only=True):  # opened, and killed before its workflow began
                 start(record.incident.id)
             self._watch(Intake(services=self.services, start=start), stop)
 
     def _watch(self, intake: Intake, stop: threading.Event) -> None:
         for pipeline in self.config.pipelines:
-            _unless_away(lambda pipeline=pipeline: intake.baseline(pipeline), stop)  # type: ignore[misc]
+            _unless_away(lambda pipeline=pipeline: intake.baseline(pipeline), stop)
         pollers = [Poller(engine, self.store, on_run=intake.on_run) for engine in self.engines.values()]
         LOG.info("watching %s", ", ".join(sorted(self.config.pipelines)))
         while not stop.is_set():
@@ -190,5 +191,3 @@ def _unless_away(call: Any, stop: threading.Event) -> None:
     except Unavailable as error:
         LOG.warning("%s; trying again", error)
         stop.wait(AWAY_SECONDS)
-
-

@@ -44,9 +44,11 @@ def hypotheses(classification: Classification) -> tuple[Hypothesis, ...]:
     The log's own belief and its alternatives; when the log says too little (an unsure UNKNOWN), also the causes that
     leave traces outside the log.
     """
-    found = {classification.type: Hypothesis(
-        type=classification.type, subtype=classification.subtype, belief=classification.confidence
-    )}
+    found = {
+        classification.type: Hypothesis(
+            type=classification.type, subtype=classification.subtype, belief=classification.confidence
+        )
+    }
     for other in classification.alternatives:
         if other.confidence >= FLOOR:
             found.setdefault(other.type, Hypothesis(type=other.type, subtype=other.subtype, belief=other.confidence))

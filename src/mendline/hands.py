@@ -221,7 +221,11 @@ class Hands:
     def give_up(self, incident: Incident, reason: str) -> None:
         """End an incident that Mendline itself could not handle: a person is called, with the reason."""
         belief = Classification(
-            type=FailureType.UNKNOWN, subtype="not_handled", confidence=0.0, evidence=(), recommended_next_step="escalate"
+            type=FailureType.UNKNOWN,
+            subtype="not_handled",
+            confidence=0.0,
+            evidence=(),
+            recommended_next_step="escalate",
         )
         log = LogExcerpt(source="none", lines=(), total_count=0)
         diagnosis = Diagnosis(log=log, believed=belief, settled=belief, findings=())

@@ -73,7 +73,9 @@ def _page(name: object, tools: object, path: Path) -> Page:
     known = DIAGNOSTICS | REPAIRS | VERIFIERS | ALWAYS
     for tool in tools:
         if tool not in known:
-            raise ConfigError(f"playbook `{path}`: `types.{name}` names `{tool}`; the tools are {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"playbook `{path}`: `types.{name}` names `{tool}`; the tools are {', '.join(sorted(known))}"
+            )
     verifiers = [tool for tool in tools if tool in VERIFIERS]
     return Page(
         diagnostics=tuple(tool for tool in tools if tool in DIAGNOSTICS),

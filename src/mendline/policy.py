@@ -33,7 +33,9 @@ def rule_on(policy: Policy, plan: Plan, classification: Classification, pipeline
             return Ruling(decision=rule.decision, reason=f"policy rule {number} says {rule.decision} (sure {sure:.2f})")
         nearly = nearly or rule
     if nearly is not None:
-        return Ruling(decision=policy.default, reason=f"sure {sure:.2f}, the policy asks for {nearly.min_confidence:.2f}")
+        return Ruling(
+            decision=policy.default, reason=f"sure {sure:.2f}, the policy asks for {nearly.min_confidence:.2f}"
+        )
     return Ruling(decision=policy.default, reason=f"no policy rule allows `{plan.repair}` here")
 
 

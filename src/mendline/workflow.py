@@ -104,9 +104,7 @@ def diagnose(incident: Incident, steps: Steps, hands: Hands, clock: Clock, *, at
     with clock.phase("diagnose"):
         tested: list[Hypothesis] = []
         for hypothesis in hypotheses(believed):
-            belief = replace(
-                believed, type=hypothesis.type, subtype=hypothesis.subtype, confidence=hypothesis.belief
-            )
+            belief = replace(believed, type=hypothesis.type, subtype=hypothesis.subtype, confidence=hypothesis.belief)
             found: list[Finding] = []
             for name in hands.playbook.page(hypothesis.type).diagnostics:
                 answer = _patiently(
@@ -146,7 +144,9 @@ def try_repair(
         repair = hands.repairs[name]
         with clock.phase("repair"):
             plan = _patiently(
-                steps, f"plan:{name}:{number}", lambda repair=repair, context=context: repair.plan(context),  # type: ignore[misc]
+                steps,
+                f"plan:{name}:{number}",
+                lambda repair=repair, context=context: repair.plan(context),  # type: ignore[misc]
                 Plan | Declined,
             )
         if isinstance(plan, Declined):
@@ -155,7 +155,9 @@ def try_repair(
         if plan.key in tried:
             continue
         plan = steps.run(
-            f"complete:{number}", lambda plan=plan: hands.completed(incident, plan, belief), Plan  # type: ignore[misc]
+            f"complete:{number}",
+            lambda plan=plan: hands.completed(incident, plan, belief),
+            Plan,  # type: ignore[misc]
         )
         return act(incident, plan, page.verifier, context, steps, hands, clock), max(limit, plan.max_attempts)
     return declined, limit
@@ -169,9 +171,7 @@ def act(
     forbidden = _patiently(steps, f"may_rerun:{number}", lambda: hands.forbids_rerun(incident, plan), str)
     if forbidden:
         return Attempt(repair=plan.repair, decision="off", reason=forbidden, plan=plan)
-    ruling = steps.run(
-        f"policy:{number}", lambda: hands.rule_on(incident, plan, context.classification), Ruling
-    )
+    ruling = steps.run(f"policy:{number}", lambda: hands.rule_on(incident, plan, context.classification), Ruling)
     attempt = Attempt(repair=plan.repair, decision=ruling.decision, reason=ruling.reason, plan=plan)
     if ruling.decision != "auto":
         return attempt
@@ -260,4 +260,3 @@ def _tried(steps: Steps, name: str, fn: Callable[[], T], returns: Any) -> T | st
         return steps.run(name, fn, returns)
     except MendlineError as error:
         return str(error)
-
