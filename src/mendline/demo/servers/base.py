@@ -93,13 +93,12 @@ class ApiServer:
             self.requests.append(request)
         return self.behaviour(request, lambda: self.answer(request, body))
 
-    def page(self, file: Path, order_by: str, start: int, size: int) -> Page:
-        """Records `start` to `start + size` of a Parquet file, with `change_record` applied to each."""
+    def page(self, file: Path, start: int, size: int) -> Page:
+        """Records `start` to `start + size` of a Parquet file, in file order, with `change_record` applied to each."""
         with duckdb.connect(config={"threads": 1}) as db:
-            source = f"read_parquet('{file}', file_row_number = false)"
-            (total,) = db.execute(f"SELECT count(*) FROM {source}").fetchone() or (0,)
+            (total,) = db.execute(f"SELECT count(*) FROM read_parquet('{file}')").fetchone() or (0,)
             rows = db.execute(
-                f"SELECT to_json(r)::VARCHAR FROM (FROM {source} ORDER BY {order_by} LIMIT {size} OFFSET {start}) r"
+                f"SELECT to_json(r)::VARCHAR FROM (FROM read_parquet('{file}') LIMIT {size} OFFSET {start}) r"
             ).fetchall()
         records = [json.loads(row[0]) for row in rows]
         if self.change_record is not None:

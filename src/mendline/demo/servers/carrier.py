@@ -23,6 +23,6 @@ class CarrierServer(ApiServer):
         if not file.exists():
             return json_reply({"message": f"nothing for {request.query.get('date')}"}, 404)
         start, size = int(request.query.get("cursor", "0")), min(int(request.query.get("limit", "10000")), 20_000)
-        page = self.page(file, "shipment_id", start, size)
+        page = self.page(file, start, size)
         more = start + size < page.total_count
         return json_reply({"shipments": page.records, "next": str(start + size) if more else None})

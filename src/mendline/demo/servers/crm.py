@@ -76,6 +76,6 @@ class CrmServer(ApiServer):
         if not file.exists():
             return json_reply({"error": f"no snapshot of {day}"}, 404)
         number, size = int(query.get("page", "1")), min(int(query.get("per_page", "100")), 10_000)
-        page = self.page(file, "customer_id", (number - 1) * size, size)
+        page = self.page(file, (number - 1) * size, size)
         pages = max(1, math.ceil(page.total_count / size))
         return json_reply({"data": page.records, "page": number, "pages": pages, "total": page.total_count})
