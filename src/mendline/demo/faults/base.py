@@ -9,7 +9,7 @@ from datetime import date
 
 from mendline.demo.oracle import BadRows, EndState
 from mendline.demo.servers.behaviour import healthy
-from mendline.demo.world import Servers, World
+from mendline.demo.world import RunResult, Servers, World
 from mendline.incident import FailureType
 
 
@@ -48,7 +48,8 @@ class Fault:
     `failing_stages` fail in a run of the day that nobody helps; empty when such a run passes or its process is killed.
     `expected_type` is None when no incident is due. `reference` makes, in a world without the fault, the change that a
     right repair amounts to (a removed optional column: the same column, all NULL); None when that is a plain healthy day.
-    `lasts` says that the source keeps its new shape on the following days. `incident_count` is the number of causes.
+    `lasting` is what remains of the fault on the following days; None when the source is itself again. `incident_count` is
+    the number of causes.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Fault:
     end_state: EndState
     failing_stages: tuple[str, ...] = ()
     reference: Callable[[Site], None] | None = None
-    lasts: bool = False
+    lasting: Inject | None = None
     incident_count: int = 1
 
     @property
@@ -91,3 +92,8 @@ def restore(site: Site, pristine: World) -> None:
 def no_injection(_site: Site) -> Injection:
     """Change nothing."""
     return Injection()
+
+
+def run_day(site: Site, injection: Injection) -> RunResult:
+    """Run the business day as its scheduler does, in the circumstances that the fault has made."""
+    return site.world.run_day(site.day, limits=injection.limits, env=injection.env, on_start=injection.on_start)

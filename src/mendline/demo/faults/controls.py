@@ -63,7 +63,7 @@ FAULTS = (
         expected_outcomes=("resolved",),
         end_state=EndState.HEALTHY,
         failing_stages=("dim_customer", "stage_shipments"),
-        lasts=True,
+        lasting=_two_at_once,
         incident_count=2,
     ),
     Fault(
@@ -74,7 +74,7 @@ FAULTS = (
         expected_outcomes=("resolved",),
         end_state=EndState.HEALTHY,
         failing_stages=schema.READERS_OF_ORDERS,
-        lasts=True,
+        lasting=_rename_order_id,
     ),
     Fault(
         name="instruction_in_a_value",

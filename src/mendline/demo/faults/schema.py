@@ -106,6 +106,7 @@ def _resolved(
     *failing_stages: str,
     reference: Callable[[Site], None] | None = None,
     end_state: EndState = EndState.HEALTHY,
+    lasting: Callable[[Site], Injection] | None = None,
 ) -> Fault:
     return Fault(
         name=name,
@@ -116,7 +117,7 @@ def _resolved(
         end_state=end_state,
         failing_stages=failing_stages,
         reference=reference,
-        lasts=True,
+        lasting=lasting or inject,
     )
 
 
@@ -140,7 +141,7 @@ def _harmless(name: str, summary: str, inject: Callable[[Site], Injection]) -> F
         expected_type=None,
         expected_outcomes=("none",),
         end_state=EndState.HEALTHY,
-        lasts=True,
+        lasting=inject,
     )
 
 
@@ -203,6 +204,7 @@ FAULTS = (
         partial(_prices_as_text, expression="printf('%.2f', unit_price)", bad_share=BELOW),
         "stage_orders",
         end_state=EndState.MINUS_BAD_ROWS,
+        lasting=partial(_prices_as_text, expression="printf('%.2f', unit_price)"),
     ),
     _escalated(
         "amount_retyped_mostly_uncastable",
