@@ -5,6 +5,7 @@ Source: Open Data Contract Standard v3 (bitol.io), sections "Schema", "Data qual
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +24,11 @@ from open_data_contract_standard.model import (
     Team,
 )
 from pydantic import ValidationError
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from mendline.errors import ConfigError
 from mendline.quality.expectations import Bound, Contract, ContractColumn, Metric, RowRule, TableRule
 from mendline.quality.sql_guard import guard_condition, guard_query
+from mendline.warehouses.types import logical_type
 
 __all__ = ["Bound", "Contract", "ContractColumn", "RowRule", "TableRule", "load_contract"]
 
@@ -43,32 +43,6 @@ LOGICAL = {
     "array": "array",
     "map": "map",
     "boolean": "boolean",
-}
-PHYSICAL = {
-    "BOOLEAN": "boolean",
-    "TINYINT": "integer",
-    "SMALLINT": "integer",
-    "INT": "integer",
-    "BIGINT": "bigint",
-    "FLOAT": "double",
-    "DOUBLE": "double",
-    "TEXT": "string",
-    "VARCHAR": "string",
-    "CHAR": "string",
-    "DATE": "date",
-    "TIMESTAMP": "timestamp",
-    "DATETIME": "timestamp",
-    "TIMESTAMPTZ": "timestamptz",
-    "TIME": "time",
-    "BLOB": "binary",
-    "VARBINARY": "binary",
-    "JSON": "json",
-    "JSONB": "json",
-    "UUID": "uuid",
-    "STRUCT": "struct",
-    "LIST": "array",
-    "ARRAY": "array",
-    "MAP": "map",
 }
 FAMILY = {
     "integer": {"integer", "bigint"},
@@ -98,7 +72,7 @@ def load_contract(path: Path, schema_name: str | None, *, dialect: str = "duckdb
     repeated = [name for name, count in Counter(column.name.lower() for column in columns).items() if count > 1]
     if repeated:
         raise place.wrong(f"property `{repeated[0]}` is there twice (names are compared without case)")
-    rules = tuple(_rules(item, place))
+    rules = _distinct(_rules(item, place))
     return Contract(
         name=item.name or "",
         columns=_with_references(columns, item.relationships or [], place),
@@ -195,7 +169,7 @@ def _column(item: SchemaProperty, name: str, place: _Place) -> ContractColumn:
         maximum=maximum,
         is_minimum_exclusive=is_over,
         is_maximum_exclusive=is_under,
-        pattern=_text(options.get("pattern")),
+        pattern=_pattern(options.get("pattern"), place),
         min_length=_whole(options, "minLength", place),
         max_length=_whole(options, "maxLength", place),
         allowed_values=tuple(_text(value) or "" for value in values),
@@ -209,31 +183,17 @@ def _logical_type(item: SchemaProperty, place: _Place) -> str:
     declared = item.logicalType
     if declared is not None and declared not in LOGICAL:
         raise place.wrong(f"`logicalType: {declared}` is unknown; use one of {', '.join(LOGICAL)}")
-    physical = _physical(item.physicalType)
+    physical = logical_type(item.physicalType, place.dialect) if item.physicalType else "other"
     if declared is None:
-        return physical or "other"
+        return physical
     options = item.logicalTypeOptions or {}
-    if physical is not None and physical.split("(")[0] in FAMILY.get(declared, set()):
+    if physical.split("(")[0] in FAMILY.get(declared, set()):
         return physical
     if declared == "integer" and options.get("format") in ("i8", "i16", "i32"):
         return "integer"
     if declared == "timestamp" and options.get("timezone") is True:
         return "timestamptz"
     return LOGICAL[declared]
-
-
-def _physical(text: str | None) -> str | None:
-    """Our word for a physical type; None for one that no engine we know would print (it is only a hint)."""
-    if not text:
-        return None
-    try:
-        kind = exp.DataType.build(text)
-    except (SqlglotError, ValueError):
-        return None
-    if kind.this == exp.DType.DECIMAL:
-        sizes = [part.name for part in kind.expressions]
-        return f"decimal({sizes[0]},{sizes[1] if len(sizes) > 1 else 0})" if sizes else "decimal(18,3)"
-    return PHYSICAL.get(kind.this.name)
 
 
 def _limit(options: dict[str, Any], key: str, exclusive: str, place: _Place) -> tuple[str | None, bool]:
@@ -253,6 +213,16 @@ def _whole(options: dict[str, Any], key: str, place: _Place) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise place.wrong(f"`{key}` must be a whole number of 0 or more, found {value!r}")
     return value
+
+
+def _pattern(value: Any, place: _Place) -> str | None:
+    """A regular expression that is searched for (not anchored), as in JSON Schema."""
+    text = _text(value)
+    try:
+        re.compile(text or "")
+    except re.error as error:
+        raise place.wrong(f"`pattern` {text!r} is not a regular expression: {error}") from error
+    return text
 
 
 def _text(value: Any) -> str | None:
@@ -294,6 +264,16 @@ def _rules(item: SchemaObject, place: _Place) -> Iterator[RowRule | TableRule]:
     yield from _property_rules(item.properties or [], place, prefix="")
 
 
+def _distinct(rules: Iterator[RowRule | TableRule]) -> tuple[RowRule | TableRule, ...]:
+    """The rules with names that differ: a repeated name gets `#2`, `#3` ... in the file's order."""
+    seen: Counter[str] = Counter()
+    named = []
+    for rule in rules:
+        seen[rule.name] += 1
+        named.append(rule if seen[rule.name] == 1 else replace(rule, name=f"{rule.name}#{seen[rule.name]}"))
+    return tuple(named)
+
+
 def _property_rules(properties: Sequence[SchemaProperty], place: _Place, prefix: str) -> Iterator[RowRule | TableRule]:
     for item in properties:
         name = f"{prefix}{item.name}"
@@ -331,10 +311,10 @@ def _library_rule(quality: DataQuality, columns: tuple[str, ...], place: _Place)
     if not columns:
         raise place.wrong(f"metric `{metric}` needs a property: put it on one, or give `arguments.properties`")
     values = arguments.get("validValues" if kind == "invalid" else "missingValues") or []
-    pattern = _text(arguments.get("pattern"))
+    pattern = _pattern(arguments.get("pattern"), place)
     if kind == "invalid" and not values and pattern is None:
         raise place.wrong("`invalidValues` needs `arguments.validValues` or `arguments.pattern`")
-    texts = tuple("" if value is None else _text(value) or "" for value in values)
+    texts = tuple(_text(value) or "" for value in values if value is not None)  # NULL is missing in any case
     name = quality.name or f"{kind}:{','.join(columns)}"
     if bound.is_zero:
         return RowRule(name=name, kind=kind, columns=columns, values=texts, pattern=pattern)

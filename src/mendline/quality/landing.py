@@ -1,0 +1,139 @@
+"""Where a contract's columns are in a landing table: by name, else through the plain references of the contract view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from mendline.config import Dataset
+from mendline.errors import Rejected
+from mendline.warehouses.base import Session, TableSchema, Warehouse
+from mendline.warehouses.names import name_parts, relation
+from mendline.warehouses.types import leaves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One column of a landing table: the quoted path, and the type that it landed in."""
+
+    path: str
+    sql: str
+    logical_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landing:
+    """The present batch of one landing table. `table` and `where` are SQL; `renamed` maps view columns to leaf paths."""
+
+    warehouse: Warehouse
+    name: str
+    table: str
+    where: str
+    schema: TableSchema
+    leaves: TableSchema
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, column: str) -> Place | None:
+        """The place of a contract's column, whatever its case; None when the landing table does not have it.
+
+        The landing table's own names come first, then the names that the contract view gives to them.
+        """
+        wanted = column.lower()
+        for schema in (self.leaves, self.schema):
+            for leaf in schema.columns:
+                if leaf.name.lower() == wanted:
+                    return Place(path=leaf.name, sql=self._quoted(leaf.name), logical_type=leaf.logical_type)
+        behind = self.renamed.get(wanted)
+        return self.find(behind) if behind is not None and behind.lower() != wanted else None
+
+    def _quoted(self, path: str) -> str:
+        """A name with a dot in it is one name; a leaf's path is its parts."""
+        parts = [path] if self.schema.column(path) else path.split(".")
+        return ".".join(self.warehouse.quote(part) for part in parts)
+
+    @property
+    def payload(self) -> tuple[str, ...]:
+        """The columns in which two rows must agree to be copies: all but a loader's own, which begin with `_`."""
+        return tuple(self.warehouse.quote(name) for name in self.schema.names if not name.startswith("_"))
+
+
+def open_landing(dataset: Dataset, session: Session, warehouse: Warehouse) -> Landing | None:
+    """Look at a dataset's landing table as it is now; None when there is none."""
+    schema = session.schema(dataset.landing)
+    if schema is None:
+        return None
+    flat = leaves(schema, warehouse.dialect)
+    return Landing(
+        warehouse=warehouse,
+        name=dataset.landing,
+        table=relation(warehouse, dataset.landing),
+        where=f"({dataset.batch})" if dataset.batch else "TRUE",
+        schema=schema,
+        leaves=flat,
+        renamed=_view_names(dataset, session, flat, warehouse.dialect),
+    )
+
+
+def _view_names(dataset: Dataset, session: Session, flat: TableSchema, dialect: str) -> dict[str, str]:
+    if dataset.view is None:
+        return {}
+    try:
+        sql = session.view_sql(dataset.view)
+        tree = sqlglot.parse_one(sql, dialect=dialect) if sql else None
+    except (SqlglotError, Rejected):
+        return {}
+    names = {leaf.name.lower(): leaf.name for leaf in flat.columns}
+    return _outputs(tree, name_parts(dataset.landing)[-1].lower(), names) if tree is not None else {}
+
+
+def _outputs(query: exp.Expr, landing: str, names: Mapping[str, str]) -> dict[str, str]:
+    """Output column -> landing leaf, for the outputs that only rename, nest out or cast one column of `landing`."""
+    if isinstance(query, exp.Subquery):
+        return _outputs(query.this, landing, names)
+    if isinstance(query, exp.SetOperation):
+        return {**_outputs(query.right, landing, names), **_outputs(query.left, landing, names)}
+    if not isinstance(query, exp.Select) or query.args.get("joins") or query.args.get("group"):
+        return {}
+    inner = _source(query, landing, names)
+    found: dict[str, str] = {}
+    for projection in query.expressions:
+        if projection.is_star:
+            found.update(inner)
+            continue
+        leaf = _leaf(projection.unalias(), inner)
+        if leaf is not None:
+            found[projection.alias_or_name.lower()] = leaf
+    return found
+
+
+def _source(query: exp.Select, landing: str, names: Mapping[str, str]) -> Mapping[str, str]:
+    origin = query.args.get("from_") or query.args.get("from")
+    source = origin.this if origin is not None else None
+    if isinstance(source, exp.Subquery):
+        return _outputs(source.this, landing, names)
+    if not isinstance(source, exp.Table):
+        return {}
+    for common in query.ctes:
+        if common.alias.lower() == source.name.lower() and not source.db:
+            return _outputs(common.this, landing, names)
+    return names if source.name.lower() == landing else {}
+
+
+def _leaf(expression: exp.Expr, inner: Mapping[str, str]) -> str | None:
+    while isinstance(expression, exp.Cast | exp.TryCast | exp.Paren):
+        expression = expression.this
+    if isinstance(expression, exp.Coalesce):
+        options = [_leaf(part, inner) for part in (expression.this, *expression.expressions)]
+        return next((option for option in options if option is not None), None)
+    if not isinstance(expression, exp.Column | exp.Dot):
+        return None
+    parts = [part.name.lower() for part in expression.parts]
+    for start in (0, 1):  # the first part may be the table's alias
+        leaf = inner.get(".".join(parts[start:]))
+        if leaf is not None:
+            return leaf
+    return None
