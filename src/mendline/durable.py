@@ -18,11 +18,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID, error
+from dbos import DBOS, DBOSClient, DBOSConfig, Serializer, SetWorkflowID, error
 
+from mendline import journal_json
 from mendline.errors import ConfigError, InputError, JournalConflict
 from mendline.incident import from_json, to_json
-from mendline.journal_json import JournalJson
 from mendline.steps import Steps, WorkflowFunction, Workflows
 
 __all__ = ["Durable", "Steps", "Workflows"]
@@ -38,6 +38,19 @@ INBOX_POLL_SECONDS = 0.5
 
 class _Stopped(BaseException):
     """The process is closing. No `Exception`, so that neither the workflow nor DBOS takes it for an outcome."""
+
+
+class _JournalJson(Serializer):
+    """DBOS pickles when it is not told otherwise."""
+
+    def name(self) -> str:
+        return journal_json.FORMAT
+
+    def serialize(self, data: Any) -> str:
+        return journal_json.write(data)
+
+    def deserialize(self, serialized_data: str) -> Any:
+        return journal_json.read(serialized_data)
 
 
 class Durable:
@@ -122,7 +135,7 @@ class Durable:
                 return
             if not self.database.exists():
                 raise InputError(f"there is no workflow `{workflow_id}` in `{self._directory}`")
-            client = DBOSClient(system_database_url=f"sqlite:///{self.database}", serializer=JournalJson())
+            client = DBOSClient(system_database_url=f"sqlite:///{self.database}", serializer=_JournalJson())
             try:
                 client.send(workflow_id, message, topic, idempotency_key=idempotency_key)
             finally:
@@ -170,7 +183,7 @@ class Durable:
             "system_database_url": f"sqlite:///{self.database}",
             "application_version": APPLICATION_VERSION,
             "executor_id": self._executor_id,
-            "serializer": JournalJson(),
+            "serializer": _JournalJson(),
             "log_level": "WARNING",
             "enable_otlp": False,
             "notification_listener_polling_interval_sec": 1.0,
@@ -221,10 +234,11 @@ class _DbosSteps:
 
     def _journaled(self, name: str, function: Callable[[], str]) -> str:
         def unless_gone() -> str:
-            answer = function()
-            if self._durable.is_gone:
-                raise _Stopped
-            return answer
+            try:
+                return function()
+            finally:
+                if self._durable.is_gone:  # DBOS is shut down, it could not record this
+                    raise _Stopped
 
         if self._durable.stopping.is_set():
             raise _Stopped

@@ -1,4 +1,8 @@
-"""How the workflow journal writes values and errors: JSON, never pickle."""
+"""How the workflow journal writes values and errors: JSON, never pickle.
+
+An error is an object with the single key "$error"; a `MendlineError` is read back as its own type with its fields, any
+other exception as `RuntimeError`.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +10,24 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dbos import Serializer
-
 from mendline.errors import MendlineError
 
 FORMAT = "mendline_json_1"
 
 
-class JournalJson(Serializer):
-    """A DBOS serializer.
+def write(data: Any) -> str:
+    """Write a JSON value or an exception."""
+    if isinstance(data, BaseException):
+        data = {"$error": _described(data)}
+    return json.dumps(data, separators=(",", ":"))
 
-    Values are plain JSON. An error is an object with the single key "$error"; a `MendlineError` is read back as its own
-    type with its fields, any other exception as `RuntimeError`.
-    """
 
-    def name(self) -> str:
-        """What DBOS notes beside each value, to refuse values in another format."""
-        return FORMAT
-
-    def serialize(self, data: Any) -> str:
-        """Write a JSON value or an exception."""
-        if isinstance(data, BaseException):
-            data = {"$error": _described(data)}
-        return json.dumps(data, separators=(",", ":"))
-
-    def deserialize(self, serialized_data: str) -> Any:
-        """Read back what `serialize` wrote."""
-        data = json.loads(serialized_data)
-        if isinstance(data, dict) and data.keys() == {"$error"}:
-            return _rebuilt(data["$error"])
-        return data
+def read(text: str) -> Any:
+    """Read back what `write` wrote; an exception is given, not raised."""
+    data = json.loads(text)
+    if isinstance(data, dict) and data.keys() == {"$error"}:
+        return _rebuilt(data["$error"])
+    return data
 
 
 def _described(error: BaseException) -> dict[str, Any]:
