@@ -15,7 +15,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup dev demo test check format clean
+.PHONY: help setup dev demo test check format docs clean
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -40,6 +40,9 @@ check: $(INSTALLED_DEV) ## format, lint, types and the fast tests
 format: $(INSTALLED_DEV) ## format the code and repair what the linter can
 	$(BIN)/ruff check --fix src tests
 	$(BIN)/ruff format src tests
+
+docs: $(INSTALLED) ## write the pages that are generated from the code
+	$(BIN)/python -m mendline.surfaces.config_reference > docs/reference/configuration.md
 
 clean: ## remove the environment and everything that was built or cached
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

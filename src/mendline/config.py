@@ -47,7 +47,7 @@ class CodeLocation(Section):
 class DagsterEngine(Section):
     """A Dagster instance and the code that its runs execute."""
 
-    kind: Literal["dagster"]
+    kind: Literal["dagster"] = Field(description="The make of the engine.")
     dagster_home: Path = Field(description="The DAGSTER_HOME of the instance, relative to mendline.yaml.")
     code: CodeLocation
     python: Path | None = Field(
@@ -65,7 +65,7 @@ class DagsterEngine(Section):
 class DuckDBWarehouse(Section):
     """A DuckDB file."""
 
-    kind: Literal["duckdb"]
+    kind: Literal["duckdb"] = Field(description="The make of the warehouse.")
     path: Path = Field(description="The database file, relative to mendline.yaml.")
     lock_timeout_seconds: float = Field(
         default=60.0, gt=0, description="How long to wait while a pipeline holds the file."
@@ -75,7 +75,7 @@ class DuckDBWarehouse(Section):
 class HttpSource(Section):
     """A source behind HTTP, for `check_api_status`."""
 
-    kind: Literal["http"]
+    kind: Literal["http"] = Field(description="The kind of source.")
     url: str = Field(description="The URL that a healthy source answers (a cheap one; Mendline only sends GET).")
     headers: dict[str, str] = Field(
         default_factory=dict, description="Sent with each probe; use ${VARIABLE} for secrets."
@@ -83,20 +83,20 @@ class HttpSource(Section):
     expect_content_type: str | None = Field(
         default=None, description="e.g. application/json: another type means the source is not itself."
     )
-    timeout_seconds: float = Field(default=10.0, gt=0)
+    timeout_seconds: float = Field(default=10.0, gt=0, description="How long a probe may take.")
 
 
 class DatabaseSource(Section):
     """A source database; Mendline only reads its catalogue."""
 
-    kind: Literal["database"]
+    kind: Literal["database"] = Field(description="The kind of source.")
     url: str = Field(description="A SQLAlchemy URL; use ${VARIABLE} for secrets.")
 
 
 class FileSource(Section):
     """Files that a partner or a producer drops."""
 
-    kind: Literal["file"]
+    kind: Literal["file"] = Field(description="The kind of source.")
     path: str = Field(description="A path or glob, relative to mendline.yaml.")
 
 
@@ -117,7 +117,7 @@ class Dataset(Section):
 
     name: str = ""  # filled from the key
     pipeline: Name = Field(description="The pipeline that loads and reads it.")
-    warehouse: Name
+    warehouse: Name = Field(description="The entry of `warehouses` that holds its tables.")
     landing: str = Field(description="schema.table that the extract loads, as the source sends it.")
     view: str | None = Field(
         default=None, description="schema.view, the contract view that stages read and that Mendline may redefine."
@@ -146,11 +146,11 @@ class Dataset(Section):
 class Pipeline(Section):
     """One pipeline (a Dagster job)."""
 
-    engine: Name
+    engine: Name = Field(description="The entry of `engines` that runs it.")
     job: str | None = Field(
         default=None, description="The job's name in the engine; default: the pipeline's name here."
     )
-    runbook: str | None = None
+    runbook: str | None = Field(default=None, description="A link for the report, where no dataset has a nearer one.")
     never_rerun: tuple[str, ...] = Field(
         default=(),
         description="Stages whose effects must not be repeated; a repair that needs one of them is escalated.",
@@ -164,40 +164,44 @@ class Rule(Section):
     """One line of policy; the first rule that matches decides."""
 
     action: str = Field(default="*", description="A repair's name, or * for all.")
-    type: FailureType | Literal["*"] = "*"
-    pipeline: str = "*"
-    dataset: str = "*"
+    type: FailureType | Literal["*"] = Field(default="*", description="A failure type, or * for all.")
+    pipeline: str = Field(default="*", description="A pipeline's name, or * for all.")
+    dataset: str = Field(default="*", description="A dataset's name, or * for all.")
     min_confidence: float = Field(
         default=0.0, ge=0, le=1, description="The rule matches only a plan at least this sure."
     )
-    decision: Decision
+    decision: Decision = Field(
+        description="`auto` acts; `ask` and `suggest` put the plan into the report; `off` does neither."
+    )
 
 
 class Policy(Section):
     """What Mendline may do by itself. Default-deny: what no rule names is only suggested."""
 
-    rules: tuple[Rule, ...] = ()
-    default: Literal["suggest", "off"] = "suggest"
+    rules: tuple[Rule, ...] = Field(default=(), description="In order; the first that matches decides.")
+    default: Literal["suggest", "off"] = Field(default="suggest", description="What happens where no rule matches.")
     max_attempts: int = Field(default=3, ge=1, description="Repairs tried per incident before a person is called.")
     inferred_renames: Literal["apply", "propose"] = Field(
         default="propose", description="Whether a rename found from the data may be applied."
     )
-    min_rename_score: float = Field(default=0.8, ge=0, le=1)
+    min_rename_score: float = Field(
+        default=0.8, ge=0, le=1, description="How alike two columns must be, by name and by values."
+    )
 
 
 class Retry(Section):
     """Exponential backoff with full jitter; `Retry-After` is honoured up to `max_wait_seconds`."""
 
-    base_seconds: float = Field(default=30.0, gt=0)
-    max_wait_seconds: float = Field(default=900.0, gt=0)
-    max_attempts: int = Field(default=5, ge=1)
-    max_total_seconds: float = Field(default=3600.0, gt=0)
+    base_seconds: float = Field(default=30.0, gt=0, description="The first wait is at most twice this.")
+    max_wait_seconds: float = Field(default=900.0, gt=0, description="The longest single wait.")
+    max_attempts: int = Field(default=5, ge=1, description="Waits per incident before a person is called.")
+    max_total_seconds: float = Field(default=3600.0, gt=0, description="All waits of one incident together.")
 
 
 class Monitor(Section):
     """How the monitor watches."""
 
-    poll_seconds: float = Field(default=5.0, gt=0)
+    poll_seconds: float = Field(default=5.0, gt=0, description="The pause between two looks at an engine.")
     watch_quality: bool = Field(
         default=True, description="Check the contracts of every dataset after each successful run."
     )
@@ -206,11 +210,11 @@ class Monitor(Section):
 class Notifications(Section):
     """Who is told, besides the console."""
 
-    console: bool = True
+    console: bool = Field(default=True, description="Print each report where `mendline serve` runs.")
     apprise: tuple[str, ...] = Field(default=(), description="Apprise URLs; use ${VARIABLE} for secrets.")
-    on: tuple[Literal["resolved", "escalated", "recovered", "awaiting_approval"], ...] = (
-        "escalated",
-        "awaiting_approval",
+    on: tuple[Literal["resolved", "escalated", "recovered", "awaiting_approval"], ...] = Field(
+        default=("escalated", "awaiting_approval"),
+        description="The outcomes that are sent out (the console shows all).",
     )
 
 
@@ -227,7 +231,7 @@ class State(Section):
 class Config(Section):
     """The whole of `mendline.yaml`."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = Field(default=1, description="The version of this format.")
     root: Path = Field(default=Path(), exclude=True)
     state: State = State()
     engines: dict[Name, DagsterEngine]

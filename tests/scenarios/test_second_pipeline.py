@@ -29,16 +29,21 @@ def grid(tmp_path: Path) -> Iterator[Grid]:
     regulator.server_close()
 
 
+def start_service(grid: Grid) -> subprocess.Popen[bytes]:
+    """Start `mendline serve` as its user would."""
+    with (grid.home / "serve.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mendline.surfaces.cli", "--config", str(grid.home / "mendline.yaml"), "serve"],
+            env=grid.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
 @contextmanager
 def serving(grid: Grid) -> Iterator[SqlStore]:
-    """`mendline serve` as its user runs it; gives its record to look at."""
-    log = (grid.home / "serve.log").open("ab")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mendline.surfaces.cli", "--config", str(grid.home / "mendline.yaml"), "serve"],
-        env=grid.environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
+    """The service, watching; gives its record to look at."""
+    process = start_service(grid)
     store: SqlStore | None = None
     try:
         until((grid.home / ".mendline" / "state.db").exists, process)
@@ -48,7 +53,6 @@ def serving(grid: Grid) -> Iterator[SqlStore]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-        log.close()
         if store:
             store.close()
 
@@ -153,3 +157,28 @@ def test_what_mendline_cannot_repair_is_escalated_and_left_alone(
         assert (record.outcome.classification.type, record.outcome.kind) == (expected, OutcomeKind.ESCALATED)
         assert grid.query("SELECT * FROM bills.household ORDER BY ALL") == before
         assert "failed" in record.report_markdown
+
+
+@pytest.mark.parametrize("phase", ["reading logs", "repairing", "verifying"])
+def test_killed_in_any_phase_the_service_goes_on_where_it_was_and_does_nothing_twice(
+    grid: Grid, tmp_path: Path, phase: str
+) -> None:
+    with serving(grid) as store:
+        healthy_night(grid, store)
+    first = start_service(grid)
+    store = SqlStore(f"sqlite:///{grid.home / '.mendline' / 'state.db'}")
+    rows = grid.readings(2)
+    bad = rows[:20]
+    grid.deliver(2, rows[20:] + [row | {"kwh": -row["kwh"]} for row in bad])
+    assert not grid.run()
+    until(lambda: any(record.phase == phase for record in store.incidents()), first)
+    first.kill()
+    first.wait(30)
+    assert store.incidents()[0].outcome is None, "it was killed in the middle"
+    store.close()
+    with serving(grid) as store:
+        record = handled(store)
+        assert record.outcome.kind is OutcomeKind.RESOLVED
+        assert grid.bills(2) == reference(grid, tmp_path, 2, rows[20:])
+        assert grid.query("SELECT count(*), count(DISTINCT row_hash) FROM lake.readings__quarantine") == [(20, 20)]
+        assert len(grid.query("SELECT key FROM _mendline.ledger")) == 1
