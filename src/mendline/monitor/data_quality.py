@@ -14,14 +14,14 @@ class Violation:
     """One check of one dataset that does not hold.
 
     `failing_count` and `fraction` (of the batch) are those of the rows that fail it; for a rule about the batch as a whole
-    the count is 0 and the fraction 0.0. `detail` is one sentence for the incident's log.
+    the count is 0 and the fraction 0.0. `sentence` is one line for the incident's log.
     """
 
     dataset: str
     check: str
     failing_count: int
     fraction: float
-    detail: str
+    sentence: str
     is_about_batch: bool = False
 
 
@@ -45,7 +45,7 @@ def watch(dataset: Dataset, services: Services) -> tuple[Violation, ...]:
             check=count.check.name,
             failing_count=count.failing_count,
             fraction=count.failing_count / total,
-            detail=f"{count.failing_count} of {total} rows of {dataset.landing} violate the contract's {count.check.name}",
+            sentence=f"{count.failing_count} of {total} rows of {dataset.landing} violate the contract's {count.check.name}",
         )
         for count in measured.failing
     )
@@ -55,7 +55,7 @@ def watch(dataset: Dataset, services: Services) -> tuple[Violation, ...]:
             check=result.rule.name,
             failing_count=0,
             fraction=0.0,
-            detail=f"{dataset.landing} violates the contract's {result.rule.name}: it {result.detail}",
+            sentence=f"{dataset.landing} violates the contract's {result.rule.name}: it {result.detail}",
             is_about_batch=True,
         )
         for result in measured.failed_tables
