@@ -52,9 +52,7 @@ def _job() -> JobDefinition:
     graph = GraphDefinition(
         name="retail_day",
         node_defs=[_op(stage, retry) for stage in STAGES],
-        dependencies={
-            stage.name: {parent: DependencyDefinition(parent) for parent in stage.after} for stage in STAGES
-        },
+        dependencies={stage.name: {parent: DependencyDefinition(parent) for parent in stage.after} for stage in STAGES},
     )
     return graph.to_job(
         description="One business day of the retailer.",

@@ -49,6 +49,7 @@ class Launcher:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C is for the caller; a run under way goes on to its end
         )
         self._ids = count(1)
         self._lock = threading.Lock()
@@ -67,9 +68,7 @@ class Launcher:
         with self._lock:
             number = next(self._ids)
             self._started[number], self._ended[number] = started, ended
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps({"id": number, **asdict(launch)}) + "\n")
-            self._process.stdin.flush()
+            self._send({"id": number, **asdict(launch)})
         pid = started.result(timeout=timeout_s)
         if on_start is not None:
             on_start(pid)
@@ -78,6 +77,14 @@ class Launcher:
         except TimeoutError:
             os.kill(pid, signal.SIGKILL)
             raise
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise RuntimeError("the launcher's process has ended") from error
 
     def close(self) -> None:
         """End the warm process; runs under way go on to their end. Twice is once."""
@@ -102,17 +109,15 @@ class Launcher:
         for line in self._process.stdout:
             self._note(json.loads(line))
         gone = RuntimeError("the launcher's process has ended")
-        for future in (*self._started.values(), *self._ended.values()):
-            if not future.done():
-                future.set_exception(gone)
+        waiting: list[Future[Any]] = [*self._started.values(), *self._ended.values()]
+        for future in waiting:
+            future.set_exception(gone)
 
     def _note(self, message: dict[str, Any]) -> None:
         if "pid" in message:
             self._started.pop(message["id"]).set_result(message["pid"])
             return
-        ended = Ended(
-            exit_code=message["exit_code"], seconds=message["seconds"], peak_rss_mb=message["peak_rss_mb"]
-        )
+        ended = Ended(exit_code=message["exit_code"], seconds=message["seconds"], peak_rss_mb=message["peak_rss_mb"])
         self._ended.pop(message["id"]).set_result(ended)
 
 

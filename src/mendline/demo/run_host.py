@@ -26,7 +26,11 @@ from dagster._core.execution.api import execute_run
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._utils import test as dagster_test_utils
 
-PRELOADED = (duckdb, sqlalchemy, dagster_test_utils)  # slow to import and needed by every run; never the pipeline itself
+PRELOADED = (
+    duckdb,
+    sqlalchemy,
+    dagster_test_utils,
+)  # slow to import and needed by every run; never the pipeline itself
 
 
 def main() -> None:

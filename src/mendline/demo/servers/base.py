@@ -75,7 +75,7 @@ class ApiServer:
         self._thread.join()
         self._http.server_close()
 
-    def answer(self, request: Request, body: bytes) -> Reply:
+    def answer(self, request: Request) -> Reply:
         """Make the healthy reply to one request."""
         raise NotImplementedError
 
@@ -89,9 +89,10 @@ class ApiServer:
                 path=parts.path,
                 query=dict(parse_qsl(parts.query)),
                 headers={name.lower(): value for name, value in headers.items()},
+                body=body,
             )
             self.requests.append(request)
-        return self.behaviour(request, lambda: self.answer(request, body))
+        return self.behaviour(request, lambda: self.answer(request))
 
     def page(self, file: Path, start: int, size: int) -> Page:
         """Records `start` to `start + size` of a Parquet file, in file order, with `change_record` applied to each."""
@@ -120,10 +121,10 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         timeout = 60
 
-        def do_GET(self) -> None:  # noqa: N802 - the base class wants this name
+        def do_GET(self) -> None:
             self._send(server.reply("GET", self.path, dict(self.headers.items()), b""))
 
-        def do_POST(self) -> None:  # noqa: N802 - the base class wants this name
+        def do_POST(self) -> None:
             size = int(self.headers.get("Content-Length", "0"))
             self._send(server.reply("POST", self.path, dict(self.headers.items()), self.rfile.read(size)))
 

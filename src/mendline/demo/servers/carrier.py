@@ -14,7 +14,7 @@ class CarrierServer(ApiServer):
 
     name = "carrier"
 
-    def answer(self, request: Request, body: bytes) -> Reply:
+    def answer(self, request: Request) -> Reply:
         if (request.method, request.path) != ("GET", "/shipments"):
             return json_reply({"message": f"no such resource: {request.path}"}, 404)
         if request.headers.get("x-api-key") != self.settings["api_key"]:

@@ -33,12 +33,12 @@ class CrmServer(ApiServer):
         """Make every token issued so far invalid."""
         self._tokens.clear()
 
-    def answer(self, request: Request, body: bytes) -> Reply:
+    def answer(self, request: Request) -> Reply:
         wait_s = self._too_many()
         if wait_s is not None:
             return json_reply({"error": "rate limit exceeded"}, 429, {"Retry-After": str(math.ceil(wait_s))})
         if (request.method, request.path) == ("POST", "/oauth/token"):
-            return self._issue(body)
+            return self._issue(request.body)
         if (request.method, request.path) != ("GET", "/v2/customers"):
             return json_reply({"error": f"no such resource: {request.path}"}, 404)
         if not self._knows(request.headers.get("authorization", "")):

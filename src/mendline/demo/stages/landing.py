@@ -33,9 +33,7 @@ def land(context: StageContext, source: str, select: str, extra: Mapping[str, tu
 
 def inferred_json(path: Path | str) -> str:
     """A SELECT over JSON Lines that takes names and types from all of the data, objects as structs."""
-    return (
-        f"SELECT * FROM read_json('{path}', format = 'newline_delimited', sample_size = -1, map_inference_threshold = -1)"
-    )
+    return f"SELECT * FROM read_json('{path}', format = 'newline_delimited', sample_size = -1, map_inference_threshold = -1)"
 
 
 def typed_json(path: Path, columns: Mapping[str, str]) -> str:
