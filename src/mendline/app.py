@@ -130,7 +130,7 @@ class App:
             durable.launch()
             closing.callback(durable.close)
             if self.config.state.metrics_port is not None:
-                closing.callback(serve_metrics(self.config.state.metrics_port, self.store.incidents))
+                closing.callback(serve_metrics(self.config.state.metrics_port, self.store.incidents).close)
             for record in self.store.incidents(open_only=True):  # opened, and killed before its workflow began
                 start(record.incident.id)
             self._watch(Intake(services=self.services, start=start), stop)

@@ -13,8 +13,8 @@ from mendline.engines.base import Engine, RunState
 from mendline.errors import Unavailable
 from mendline.incident import (
     Attempt,
-    Check,
     Classification,
+    Declined,
     Diagnosis,
     Evidence,
     FailureKind,
@@ -125,25 +125,33 @@ class Hands:
             options={"upstream": upstream},
         )
 
-    def completed(self, incident: Incident, plan: Plan, belief: Classification) -> Plan:
-        """Add the stages that must run again because they read the dataset whose rows the plan changes."""
-        if belief.type is not FailureType.DATA_QUALITY or plan.dataset is None:
+    def plan(self, incident: Incident, diagnosis: Diagnosis, repair: str, number: int) -> Plan | Declined:
+        """What a repair would do; with the stages that must run again because they read the dataset that it changes."""
+        plan = self.repairs[repair].plan(self._repairing(incident, diagnosis, number))
+        if isinstance(plan, Declined) or plan.dataset is None or diagnosis.settled.type is not FailureType.DATA_QUALITY:
             return plan
         upstream = self.engine(incident).describe(incident.run).upstream
         reading = lineage.readers(self.services.config.datasets[plan.dataset], upstream)
         return replace(plan, rerun_stages=tuple(dict.fromkeys((*plan.rerun_stages, *reading))))
 
-    def forbids_rerun(self, incident: Incident, plan: Plan) -> str:
-        """Why the plan's stages may not be run again; "" when they may."""
+    def rule_on(self, incident: Incident, plan: Plan, belief: Classification) -> Ruling:
+        """The gate: the policy's word, and before it the stages that may never run again."""
         chain = self.engine(incident).run_chain(incident.failures[0].root_run_id)
         stages = verifying.rerun_selection(chain, incident, plan.rerun_stages)
         never = [s for s in stages if s in self.services.config.pipelines[incident.pipeline].never_rerun]
         if never:
-            return f"`never_rerun` forbids running {', '.join(never)} again"
-        return ""
-
-    def rule_on(self, incident: Incident, plan: Plan, belief: Classification) -> Ruling:
+            return Ruling(decision="off", reason=f"`never_rerun` forbids running {', '.join(never)} again")
         return rule_on(self.services.config.policy, plan, belief, incident.pipeline)
+
+    def apply(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt:
+        return self.repairs[plan.repair].apply(plan, self._repairing(incident, diagnosis, number))
+
+    def undo(self, incident: Incident, diagnosis: Diagnosis, receipt: Receipt, number: int) -> None:
+        self.repairs[receipt.repair].undo(receipt, self._repairing(incident, diagnosis, number))
+
+    def _repairing(self, incident: Incident, diagnosis: Diagnosis, number: int) -> ToolContext:
+        context = self.context(incident, diagnosis.log, diagnosis.settled, number)
+        return replace(context, findings=diagnosis.findings)
 
     def hold(self, incident: Incident) -> None:
         """Take the pipeline's lease: one incident at a time changes a pipeline. Raises: `Unavailable` while it is held."""
@@ -155,12 +163,15 @@ class Hands:
     def let_go(self, incident: Incident) -> None:
         self.services.store.release(f"pipeline:{incident.engine}/{incident.pipeline}", incident.fingerprint)
 
-    def verify(self, context: ToolContext, plan: Plan, receipt: Receipt, verifier: str) -> Verification:
-        self.set_phase(context.incident, "verifying")
-        checks: tuple[Check, ...] = self.repairs[plan.repair].verify(plan, receipt, context)
-        return verifying.verify_pipeline_stage(
-            context, plan, checks, detailed_logging=verifier == verifying.WITH_LOGGING
-        )
+    def verify(
+        self, incident: Incident, diagnosis: Diagnosis, plan: Plan, receipt: Receipt, verifier: str, number: int
+    ) -> Verification:
+        """The repair's own checks, then the re-run and what the engine says of it."""
+        self.set_phase(incident, "verifying")
+        context = self._repairing(incident, diagnosis, number)
+        checks = self.repairs[plan.repair].verify(plan, receipt, context)
+        detailed = verifier == verifying.WITH_LOGGING
+        return verifying.verify_pipeline_stage(context, plan, checks, detailed_logging=detailed)
 
     def remember_good(self, incident: Incident) -> None:
         """Take the last-good snapshots once the whole chain of runs is green."""
