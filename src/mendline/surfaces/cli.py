@@ -1,0 +1,237 @@
+"""The command line: translates what people type, prints what Mendline answers, decides nothing."""
+
+# Imports stand inside the commands, so that `mendline triage` does not load what only `mendline serve` needs.
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mendline.errors import ConfigError, InputError, MendlineError
+
+app = typer.Typer(
+    name="mendline",
+    help="The on-call engineer for data pipelines: notices, diagnoses, repairs, proves, or escalates.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_CONFIG = Path("mendline.yaml")
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="The configuration file; default: $MENDLINE_CONFIG, else ./mendline.yaml."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+IncidentId = Annotated[
+    str, typer.Argument(metavar="ID", help="The incident's number, as `mendline incidents` shows it.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    config: ConfigFile = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Keep what stands before the command's name."""
+    if version:
+        import mendline
+
+        typer.echo(f"mendline {mendline.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+    context.obj = config
+
+
+def config_path(context: typer.Context, own: Path | None) -> Path:
+    """The configuration file: the command's own `--config`, the one before the command, the environment, the default."""
+    from_environment = os.environ.get("MENDLINE_CONFIG")
+    given: Path | None = own or context.obj or (Path(from_environment) if from_environment else None)
+    return given or DEFAULT_CONFIG
+
+
+@app.command()
+def serve(context: typer.Context, config: ConfigFile = None) -> None:
+    """Watch the pipelines and handle every incident.
+
+    Runs until Ctrl-C or SIGTERM; what is unfinished then goes on at the next start.
+    """
+    from mendline.surfaces import service
+
+    raise typer.Exit(service.serve(config_path(context, config)))
+
+
+@app.command()
+def demo(
+    faults: Annotated[str, typer.Option(help="`all`, or names of faults with commas between.")] = "all",
+    days: Annotated[int | None, typer.Option(help="Days to play, the healthy first one included.")] = None,
+    scale: Annotated[float | None, typer.Option(help="1 is two million records a day.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed makes the same data.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+) -> None:
+    """Watch a 15-stage pipeline break in many ways, and mend."""
+    from mendline.surfaces import demonstration
+
+    raise typer.Exit(demonstration.play(faults, days=days, scale=scale, seed=seed, json_file=json_file))
+
+
+@app.command()
+def triage(
+    log_file: Annotated[str, typer.Argument(metavar="LOGFILE", help="A log file, or - for standard input.")],
+    as_json: AsJson = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help='Read lines of {"id", "log"}; print one JSON object for each.')
+    ] = False,
+) -> None:
+    """Judge one log: cause, evidence, next step."""
+    from mendline.surfaces import triage as judge
+
+    if as_jsonl:
+        judge.many(log_file)
+    else:
+        judge.one(log_file, as_json=as_json)
+
+
+@app.command()
+def incidents(
+    context: typer.Context,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that have not ended.")] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """List the incidents, newest first."""
+    from mendline.surfaces import record
+
+    record.incidents(config_path(context, config), only_open=only_open, as_json=as_json)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    incident_id: IncidentId,
+    diff: Annotated[bool, typer.Option("--diff", help="Every finding's data and every statement in full.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The report as it was sent.")] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show the diagnostic report of one incident."""
+    from mendline.surfaces import record
+
+    form: record.Form = "json" if as_json else "diff" if diff else "markdown" if markdown else "report"
+    record.show(config_path(context, config), incident_id, form)
+
+
+@app.command()
+def feedback(
+    context: typer.Context,
+    incident_id: IncidentId,
+    type_word: Annotated[
+        Literal["right", "wrong"] | None, typer.Option("--type", help="Was the failure type right?")
+    ] = None,
+    right_type: Annotated[str | None, typer.Option(help="The type it really was.")] = None,
+    repair: Annotated[
+        Literal["helped", "harmed"] | None, typer.Option(help="What the repair did, seen afterwards.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Anything worth remembering.")] = "",
+    config: ConfigFile = None,
+) -> None:
+    """Tell Mendline whether it was right; the scorecard counts it."""
+    from mendline.surfaces import record
+
+    said = record.Said(type_word=type_word, right_type=right_type, repair=repair, note=note)
+    record.feedback(config_path(context, config), incident_id, said)
+
+
+@app.command()
+def scorecard(context: typer.Context, as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Show how often Mendline was right."""
+    from mendline.surfaces import record
+
+    record.scorecard(config_path(context, config), as_json=as_json)
+
+
+@app.command()
+def check(context: typer.Context, as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Try every connection; say what is allowed there."""
+    from mendline.surfaces import service
+
+    service.check(config_path(context, config), as_json=as_json)
+
+
+@app.command()
+def tool(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A diagnostic or a repair of the playbook.")],
+    incident: Annotated[str | None, typer.Option(metavar="ID", help="The incident it works on.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset of the configuration.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Let a repair act, where the policy says auto.")] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Run one tool by hand; without --apply it changes nothing.
+
+    A diagnostic answers, a repair shows its plan.
+    """
+    from mendline.surfaces import service
+
+    request = service.ToolRequest(name=name, incident_id=incident, dataset=dataset, apply=apply)
+    service.tool(config_path(context, config), request, as_json=as_json)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and give its exit code: the edge at which every error becomes one sentence.
+
+    0 done, 1 not done, 2 a person must correct a file, a setting or the command line, 130 interrupted, 141 the reader of
+    our output went away.
+    """
+    # Nothing that we depend on may report home, whatever its own default is.
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an old locale must not turn an answer into an error
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="mendline", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        return _say(f"{error.format_message().rstrip('.')}; see `mendline --help`", 2)
+    except MendlineError as error:
+        return _say(str(error), 2 if isinstance(error, ConfigError | InputError) else 1)
+    except (BrokenPipeError, SystemExit):  # Typer ends the process itself when it meets a broken pipe first
+        # Python would complain once more when it closes the stream at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        return 141
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted", 130)
+    except Exception as error:  # noqa: BLE001 - the edge of the process: nobody above us would answer
+        return _say(_unexpected(error), 1)
+    return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception) -> str:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="mendline-", suffix=".traceback", delete=False, encoding="utf-8", errors="backslashreplace"
+    ) as file:
+        file.write("".join(traceback.format_exception(error)))
+    return f"unexpected `{type(error).__name__}`, a fault of Mendline itself; report it with the file `{file.name}`"
+
+
+def _say(sentence: str, code: int) -> int:
+    from mendline.report.escape import clean
+
+    typer.echo(f"mendline: {clean(sentence)}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
