@@ -22,8 +22,8 @@ from dbos import DBOS, DBOSClient, DBOSConfig, Serializer, SetWorkflowID, error
 
 from mendline import journal_json
 from mendline.errors import ConfigError, InputError, JournalConflict
-from mendline.incident import from_json, to_json
-from mendline.steps import Steps, WorkflowFunction, Workflows
+from mendline.incident import from_json
+from mendline.steps import Steps, WorkflowFunction, Workflows, answer_of, kind_of
 
 __all__ = ["Durable", "Steps", "Workflows"]
 
@@ -141,7 +141,7 @@ class Durable:
             finally:
                 client.destroy()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Wake sleepers, let steps under way end (at most `close_timeout_s`), shut DBOS down, free the directory.
 
         A step that takes longer is repeated at the next launch. Then the lock is kept until this process ends.
@@ -158,6 +158,7 @@ class Durable:
         if self._lock is not None and is_idle:
             self._lock.close()
             self._lock = None
+        return is_idle
 
     def perform(self, name: str, arguments: str) -> None:
         """Run a registered workflow on this thread; only DBOS calls it."""
@@ -204,12 +205,10 @@ class _DbosSteps:
     def run(self, name: str, function: Callable[[], T], returns: Any = None) -> T:
         def in_a_slot() -> str:
             with self._slot():
-                text = to_json(function(), _kind(returns))
-            from_json(_kind(returns), text)  # an answer of another type must fail here, before it is journaled
-            return text
+                return answer_of(name, function, returns)
 
         text = self._journaled(name, in_a_slot)
-        answer: T = from_json(_kind(returns), text)
+        answer: T = from_json(kind_of(returns), text)
         return answer
 
     def sleep(self, seconds: float) -> None:
@@ -326,7 +325,3 @@ def _locked(directory: Path) -> IO[str]:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
-
-
-def _kind(returns: Any) -> Any:
-    return type(None) if returns is None else returns

@@ -5,12 +5,44 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from mendline.errors import MendlineError, PluginError
+from mendline.incident import from_json, to_json
+
 T = TypeVar("T")
 WorkflowFunction = Callable[..., None]
+
+
+def answer_of(name: str, function: Callable[[], Any], returns: Any) -> str:
+    """Call a step's function and write its answer as JSON that is known to read back. For engines of workflows.
+
+    Raises: `MendlineError` and nothing else: a step is where foreign code ends, and what a bug in it raised must be
+    journaled and escalated like any other failure, not end the workflow unseen.
+    """
+    kind = kind_of(returns)
+    try:
+        answer = function()
+        text = to_json(None if returns is None else answer, kind)
+        from_json(kind, text)
+    except MendlineError:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).exception("step `%s` failed in an unforeseen way", name)
+        raise PluginError(
+            f"step `{name}` failed in an unforeseen way: {type(error).__name__}: {error}; "
+            "the traceback is in the log of this process",
+            operation=name,
+        ) from error
+    return text
+
+
+def kind_of(returns: Any) -> Any:
+    """The type that `returns` stands for."""
+    return type(None) if returns is None else returns
 
 
 class Steps(Protocol):
@@ -29,12 +61,12 @@ class Steps(Protocol):
         """Call `function` and journal its answer; answer from the journal when it is there.
 
         At-least-once: a crash before the answer is journaled repeats the call, so its effects must be idempotent.
-        `returns` is the answer's type (as annotations write it), None for a function that answers None. The answer is
-        read back from its JSON before it is given, so that the first run and a replay see equal values. At most as many
+        `returns` is the answer's type (as annotations write it), None when its answer is not wanted. It is read
+        back from its JSON before it is given, so that the first run and a replay see equal values. At most as many
         steps run at once as there are workers.
 
-        Raises: what `function` raises; a `MendlineError` comes out as the same type after a replay, too, any other
-        exception then comes out as `RuntimeError`.
+        Raises: the `MendlineError` that `function` raised, with its type and fields, and `PluginError` for any other
+        exception or for an answer of another type than `returns`; after a replay, too.
         """
         ...
 
@@ -84,6 +116,9 @@ class Workflows(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Stop: workflows stay where they are and resume at the next `launch`. Safe to call twice."""
+    def close(self) -> bool:
+        """Stop: workflows stay where they are and resume at the next `launch`. Safe to call twice.
+
+        Gives False when a step is still running that did not end in time; it will be repeated at the next launch.
+        """
         ...

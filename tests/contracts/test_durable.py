@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mendline.durable import Durable
-from mendline.errors import ConfigError, InputError, JournalConflict, MendlineError, Rejected, Unavailable
+from mendline.errors import ConfigError, InputError, JournalConflict, MendlineError, PluginError, Rejected, Unavailable
 from mendline.incident import Check
 from mendline.steps import Steps, WorkflowFunction, Workflows
 from mendline.testing.direct_durable import DirectDurable, Journal, VirtualClock
@@ -154,19 +154,33 @@ def test_an_error_of_ours_keeps_type_and_fields_over_a_replay(restart: Restart) 
     assert seen == [(Unavailable, "`api` did not answer", "api", "r1")] * 2
 
 
-def test_an_answer_of_another_type_fails_the_step(restart: Restart) -> None:
+def test_an_unforeseen_error_of_a_step_is_the_same_plugin_error_over_a_replay(restart: Restart) -> None:
     seen: list[str] = []
+    is_holding = threading.Event()
+
+    def bug() -> object:
+        return {"a": 1}["x"]
 
     def incident(steps: Steps) -> None:
-        try:
-            steps.run("wrong", lambda: "text", int)
-        except (ValueError, RuntimeError, UserWarning):
-            seen.append("refused")
+        steps.run("not wanted", object)
+        for name, function in (("bug", bug), ("wrong type", lambda: "text")):
+            try:
+                steps.run(name, function, int)
+            except PluginError as error:
+                seen.append(str(error))
+        is_holding.set()
+        steps.wait("go on", 60)
 
     workflows = restart(incident)
     workflows.start("incident", "one")
+    assert is_holding.wait(20)
+    workflows = restart(incident)
+    workflows.send("one", "go on", True, "key")
     finish(workflows)
-    assert seen == ["refused"]
+    assert len(seen) == 4
+    assert seen[:2] == seen[2:]
+    assert "step `bug` failed in an unforeseen way: KeyError: 'x'" in seen[0]
+    assert "step `wrong type` failed" in seen[1]
 
 
 def test_a_value_sent_is_taken_once_and_in_order(restart: Restart) -> None:
@@ -276,8 +290,8 @@ def test_closing_while_a_workflow_sleeps_is_prompt_and_no_outcome(restart: Resta
     workflows.start("incident", "one")
     assert is_asleep.wait(20)
     began_at = datetime.now(UTC)
-    workflows.close()
-    workflows.close()
+    assert workflows.close()
+    assert workflows.close()
     assert (datetime.now(UTC) - began_at).total_seconds() < 8
     workflows = restart(sleeps_long)
     workflows.send("one", "go on", True, "1")

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from mendline import journal_json
-from mendline.errors import InputError, JournalConflict
-from mendline.incident import from_json, to_json
-from mendline.steps import WorkflowFunction
+from mendline.errors import InputError, JournalConflict, MendlineError
+from mendline.incident import from_json
+from mendline.steps import WorkflowFunction, answer_of, kind_of
 
 T = TypeVar("T")
 Recorder = Callable[[str | Exception], None]
@@ -120,12 +120,13 @@ class DirectDurable:
                 self.journal.inbox[workflow_id, topic].append(json.dumps(value))
             self.changed.notify_all()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self.stopping.set()
         with self.changed:
             self.changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=10)
+        return not any(thread.is_alive() for thread in self._threads)
 
     def step_done(self, record: Callable[[], None]) -> None:
         """Record one step's answer, or lose the process before or after it."""
@@ -175,15 +176,11 @@ class _DirectSteps:
         return self._workflow_id
 
     def run(self, name: str, function: Callable[[], T], returns: Any = None) -> T:
-        kind = type(None) if returns is None else returns
-
         def in_a_slot() -> str:
             with self._durable.slots:
-                text = to_json(function(), kind)
-            from_json(kind, text)
-            return text
+                return answer_of(name, function, returns)
 
-        answer: T = from_json(kind, self._journaled(name, in_a_slot))
+        answer: T = from_json(kind_of(returns), self._journaled(name, in_a_slot))
         return answer
 
     def sleep(self, seconds: float) -> None:
@@ -247,7 +244,7 @@ class _DirectSteps:
             raise _Stopped
         try:
             answer: str | Exception = function()
-        except Exception as error:  # noqa: BLE001 - whatever a step raises is journaled and raised from there
+        except MendlineError as error:
             answer = error
 
         def record() -> None:
