@@ -1,0 +1,139 @@
+"""How logs are written: time stamps, levels, tracebacks, chains of causes, retries; the patterns that `log_reader` reads by."""
+
+from __future__ import annotations
+
+import re
+
+HANDLED_LEVELS = frozenset({"DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "TRACE"})
+
+
+def _words(*words: str) -> str:
+    return r"\b(?:" + "|".join(words) + r")\b"
+
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+STAMP = re.compile(
+    r"^[\s\[({|>]*(?:"
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?[.,\d]*\s?(?:Z|UTC|[+-]\d\d:?\d\d)?"
+    r"|\d\d:\d\d:\d\d[.,\d]*"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
+    r"|\d\d/\d\d/\d\d(?:\d\d)? \d\d:\d\d:\d\d)"
+)
+# The words of a level, in the languages that PostgreSQL prints it in, as a log prefix or as a field of a structured log.
+LEVEL = re.compile(
+    r"(?<![\w./\"'=-])(TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|ERR|FATAL|CRITICAL|SEVERE|PANIC|EMERG"
+    r"|FEHLER|ERREUR|ERRO|ERRORE|ОШИБКА|BŁĄD|エラー|错误)(?![\w-])"
+    r"|[\"']?\b(?:level|severity|levelname|lvl)[\"']?\s*[:=]\s*[\"']?([A-Za-z]+)"
+    r"|^\W{0,3}\[?(error|warning|fatal|critical|warn|info|debug)\]?\s*[:|]"
+)
+TRACEBACK = re.compile(r"Traceback \(most recent call last\)|^\W*Stack Trace:|stack backtrace:|^Exception in thread")
+FRAME = re.compile(
+    r"^[\s|+]*(?:File \"[^\"]*\", line \d+|at [\w$.<>/ ]+\(|at [^ ]+ ?\(?[^ ]*:\d+:\d+|\.{3} \d+ more|\d+: 0x|[~^]{2,}\s*$|\+-+)"
+)
+EXPLAINED_BEFORE = re.compile(r"The above exception was the direct cause of the following", re.IGNORECASE)
+EXPLAINED_AFTER = re.compile(
+    r"was caused by the following exception|occurred during handling of the following exception", re.IGNORECASE
+)
+DURING = re.compile(r"During handling of the above exception, another exception occurred", re.IGNORECASE)
+CAUSED_BY = re.compile(
+    r"\bCaused by:? ?|^\s*---> ?|\[cause\]:|^\s*(?:Root cause|Nested exception is):? ", re.IGNORECASE
+)
+GROUP = re.compile(r"^\s+\| \S")  # the lines of a Python exception group
+CONTROL = re.compile(r"\\r?\\n|\r")
+_ENDING = r"(?:Error|Errors|Exception|Interrupt|Timeout|Failure|Violation|Expired|Refused|Fault|Exit|Warning|Unavailable|Exhausted)"
+_PATH = r"(?:[A-Za-z_][\w$]*(?:\.|::))*"
+CLASS = re.compile(
+    rf"(?<![\w.$/\"'=@-])({_PATH}(?:[A-Z][\w$]*{_ENDING}|(?<=\.)[a-z]*error)"
+    r"|(?:\w+(?:\.|::))*(?:errors?|exc|exceptions?|errorfactory|errorcode|PG)(?:\.|::)(?:\w+\.)*\w+)"
+    r"(?=\s*[:(\[]|\s*$|\s+[a-z])"
+)
+PLAIN_CLASS = re.compile(r"^[\s|]*((?:[A-Za-z_][\w$]*\.)*[A-Za-z_][\w$]*)(?::\s|:?$)")
+DETAIL = re.compile(
+    r"^\W{0,3}(?:DETAIL|HINT|CONTEXT|LINE \d+|WHERE|QUERY|STATEMENT|SQL|\[SQL|\[parameters|Candidate bindings|Did you mean"
+    r"|DÉTAIL|ASTUCE|DETALLE|TIPP|ПОДРОБНОСТИ)\b",
+    re.IGNORECASE,
+)
+_TROUBLE = _words(
+    *(
+        "error",
+        "fatal",
+        "critical",
+        "panic",
+        "exception",
+        "failed",
+        "failure",
+        "cannot",
+        "could not",
+        "unable to",
+        "denied",
+    ),
+    *(
+        "refused",
+        "timed out",
+        "timeout",
+        "aborted",
+        "killed",
+        "terminated",
+        "crashed",
+        r"violat\w*",
+        "rejected",
+        "exceeded",
+    ),
+    *("exhausted", "evicted", "oomkilled", r"oom-kill\w*", "mismatch", "missing", "invalid", r"corrupt\w*", r"quota"),
+    *("segmentation fault", "no space left", "out of memory", "unavailable", "expired"),
+)
+ERRORISH = re.compile(
+    rf"(?i:{_TROUBLE})|\bSIG(?:KILL|TERM|SEGV|ABRT|XCPU)\b"
+    r"|(?i:exit(?:ed)?(?: with)?(?: exit)? (?:code|status)[ :=]*-?[1-9])|\b[45]\d\d (?:[A-Z][a-z]+ ?)+"
+)
+NOT_ERROR = re.compile(
+    r"(?i:\b(?:0|no|zero|without(?: any)?) (?:\w+ )?(?:errors?|failures?|failed|rejected|invalid|missing|exceptions?|violations?)\b"
+    r"|errors?[\"']?\s*[:=]\s*(?:0|null|none|false|\[\])|failed?[\"']?\s*[:=]\s*0\b)"
+)
+_AGAIN = _words(
+    *(r"re-?try(?:ing)?", "retries", r"will (?:try|retry)", "trying again", r"attempt \d+", "backing off", "sleeping"),
+    *(r"ignor(?:ed|ing)", r"suppress\w*", r"skipp(?:ed|ing)", "falling back", "fallback", "using default", "non-fatal"),
+    *("continuing", "recovered", r"reconnect\w*", "UP_FOR_RETRY"),
+)
+RETRIED = re.compile(rf"(?i:{_AGAIN})")
+GAVE_UP = re.compile(
+    r"(?i:giv(?:ing|en) up|gave up|retries exhausted|max(?:imum)?[ _]retries|no more retries|exhausted"
+    r"|attempts? (?:failed|exceeded)|last attempt|after \d+ (?:attempts|retries|tries))"
+)
+SUCCEEDED = re.compile(
+    r"(?i:\b(?:succeeded|recovered|succeeds|successful(?:ly)?) (?:on|after|at|in)\b.{0,30}\b(?:attempt|retr|tr(?:y|ies))"
+    r"|\bretry (?:was )?success|\bretry succeeded|\breconnected\b|\battempt \d+ (?:succeeded|ok)|\bok after \d+ (?:attempt|retr))"
+)
+ENDED_WELL = re.compile(
+    r"(?i:\b(?:(?:RUN|PIPELINE)_SUCCESS|completed successfully|finished successfully|all done|exit code 0|status=success"
+    r"|state SUCCESS)\b|\bDone\. PASS)"
+)
+IGNORED = re.compile(r"Exception ignored in|^\S*:\d+: \w*Warning: ")
+LONE_WORDS = frozenset({"Killed", "Terminated", "Aborted"})
+
+
+def level_of(text: str) -> str:
+    """Give the level of a line in upper case, one word per level; "" when it names none."""
+    match = LEVEL.search(text[:160])
+    if match is None:
+        return ""
+    word = next(group for group in match.groups() if group).upper()
+    return {"ERR": "ERROR", "WARNING": "WARN", "FEHLER": "ERROR", "ERREUR": "ERROR"}.get(word, word)
+
+
+def is_error_line(text: str, level: str) -> bool:
+    """Say whether a line that names no exception class tells of trouble."""
+    if level and level not in HANDLED_LEVELS:
+        return True
+    if text.strip() in LONE_WORDS:
+        return True
+    return bool(ERRORISH.search(text)) and not NOT_ERROR.search(text)
+
+
+def is_handled(text: str, level: str) -> bool:
+    """Say whether a line tells of trouble that the program went on from."""
+    if IGNORED.search(text):
+        return True
+    if GAVE_UP.search(text):
+        return False
+    return level in HANDLED_LEVELS or bool(RETRIED.search(text))
