@@ -27,15 +27,13 @@ class Injection:
     """What a fault did besides changing the world.
 
     `bad_rows` are the rows that no contract allows. `limits`, `env` and `on_start` are for the day's scheduled run only, as
-    in `World.run_day`; `on_start` gets the process id of the run. `drop_privileges` takes from that process what lets root
-    pass by file permissions.
+    in `World.run_day`; `on_start` gets the process id of the run.
     """
 
     bad_rows: tuple[BadRows, ...] = ()
     limits: Mapping[int, int] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     on_start: Callable[[int], None] | None = None
-    drop_privileges: bool = False
 
 
 Inject = Callable[[Site], Injection]
@@ -92,6 +90,18 @@ def restore(site: Site, pristine: World) -> None:
 def no_injection(_site: Site) -> Injection:
     """Change nothing."""
     return Injection()
+
+
+def deployed(stage: str, code: str) -> Inject:
+    """Put a newer release of one stage in place, as a deployment does."""
+
+    def inject(site: Site) -> Injection:
+        path = site.world.deployed(stage)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code, encoding="utf-8")
+        return Injection()
+
+    return inject
 
 
 def run_day(site: Site, injection: Injection) -> RunResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 
-from mendline.demo.faults.base import Fault, Injection, Site
+from mendline.demo.faults.base import Fault, Injection, Site, deployed
 from mendline.demo.oracle import EndState
 from mendline.incident import FailureType
 
@@ -33,21 +33,33 @@ def publish_daily_mart(context):
     return 0
 '''
 
+# File permissions are no barrier to root, which is what pipelines in containers often are; a hardened release gives up
+# the two capabilities (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) that make it so.
+HARDENED_RELEASE = '''"""Hardened release: reads the catalogue with the rights of an ordinary process."""
 
-def _deployed(stage: str, code: str) -> Callable[[Site], Injection]:
-    def inject(site: Site) -> Injection:
-        path = site.world.deployed(stage)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(code, encoding="utf-8")
-        return Injection()
+import ctypes
 
-    return inject
+from mendline.demo.stages import extract_files
+
+CAPABILITY_VERSION = 0x20080522
+MAY_IGNORE_PERMISSIONS = (1 << 1) | (1 << 2)
+
+def extract_products(context):
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    if libc.capget(header, sets) == 0:
+        sets[0] &= ~MAY_IGNORE_PERMISSIONS
+        sets[1] &= ~MAY_IGNORE_PERMISSIONS
+        libc.capset(header, sets)
+    return extract_files.extract_products(context)
+'''
 
 
 def _locked(site: Site) -> Injection:
     path = site.world.products_file(site.day)
     path.chmod(path.stat().st_mode & ~(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH))
-    return Injection(drop_privileges=True)
+    return deployed("extract_products", HARDENED_RELEASE)(site)
 
 
 def _escalated(name: str, summary: str, inject: Callable[[Site], Injection], failing_stage: str) -> Fault:
@@ -66,16 +78,16 @@ FAULTS = (
     _escalated(
         "bug_in_a_stage",
         "a release of publish_daily_mart divides by zero",
-        _deployed("publish_daily_mart", BUGGY_RELEASE),
+        deployed("publish_daily_mart", BUGGY_RELEASE),
         "publish_daily_mart",
     ),
     _escalated(
-        "permission_missing", "the catalogue's file may not be read by the pipeline", _locked, "extract_products"
+        "permission_missing", "a hardened release may not read the catalogue's file", _locked, "extract_products"
     ),
     _escalated(
         "log_says_nothing",
         "a release of publish_daily_mart calls a program that exits with 1 and prints nothing",
-        _deployed("publish_daily_mart", SILENT_RELEASE),
+        deployed("publish_daily_mart", SILENT_RELEASE),
         "publish_daily_mart",
     ),
 )
