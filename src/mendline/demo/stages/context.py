@@ -61,5 +61,6 @@ class StageContext:
 
 def open_context(directory: Path, day: date, log: Logger) -> StageContext:
     """Read `world.yaml` anew, as every stage does."""
-    settings = yaml.safe_load((directory / "world.yaml").read_text(encoding="utf-8"))
+    # The C loader: the pure one takes a tenth of a small day's time, fifteen times over.
+    settings = yaml.load((directory / "world.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return StageContext(directory=directory, day=day, settings=settings, log=log)

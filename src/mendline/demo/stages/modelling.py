@@ -25,8 +25,8 @@ def fct_sales(context: StageContext) -> int:
 
 def reconcile_payments(context: StageContext) -> int:
     """Compare what was ordered with what was paid, order by order."""
-    built = _build(context, "reconcile_payments")
     with context.warehouse() as db:
+        built = sql.run_file(db, "reconcile_payments", context.day)
         for status, count in db.execute(DIFFERENCES, [context.day]).fetchall():
             context.log.info("%s: %d orders", status, count)
     return built
