@@ -187,7 +187,8 @@ class Durable:
             "serializer": _JournalJson(),
             "log_level": "WARNING",
             "enable_otlp": False,
-            "notification_listener_polling_interval_sec": 1.0,
+            # Costs nothing, since we never wait in DBOS; closing waits for one such interval.
+            "notification_listener_polling_interval_sec": 0.1,
         }
 
 
