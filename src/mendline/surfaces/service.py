@@ -17,6 +17,7 @@ from mendline.app import App
 from mendline.config import load_config
 from mendline.errors import ConfigError, InputError, Unavailable
 from mendline.incident import Declined, Finding, Plan, Receipt, to_json
+from mendline.redaction import Redactor
 from mendline.report.escape import clean
 from mendline.surfaces.output import put, put_json
 
@@ -31,13 +32,25 @@ class ToolRequest:
     apply: bool
 
 
+class SafeFormatter(logging.Formatter):
+    """Our own log quotes other people's errors: no secret and no terminal sequence gets into it."""
+
+    _redactor = Redactor()
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        record.message = clean(self._redactor.redact(record.message))
+        return super().formatMessage(record)
+
+
 def serve(config_file: Path) -> int:
     """Run until a signal; the exit code: 0 after SIGTERM, 130 after Ctrl-C. Work that is cut off goes on at the next start.
 
     Raises: `ConfigError` when the configuration cannot work or another process serves it.
     """
     app = App.from_config(load_config(config_file))
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("mendline").setLevel(logging.INFO)
     stop = threading.Event()
     with _stopped_by_signals(stop) as received:
