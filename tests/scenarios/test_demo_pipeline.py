@@ -86,6 +86,12 @@ def test_healthy_days_publish_marts_that_agree_with_their_sources(healthy: World
     assert _rows(healthy, "SELECT count(*) FROM mart.daily_sales WHERE amount <= 0 OR paid_amount <> amount") == [(0,)]
 
 
+def test_a_healthy_day_lands_with_exactly_the_types_of_the_migration(healthy: World, tmp_path: Path) -> None:
+    columns = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'landing'"
+    fresh = create_world(tmp_path / "fresh", scale=SCALE, days=0)
+    assert sorted(_rows(healthy, columns)) == sorted(_rows(fresh, columns))
+
+
 def test_days_and_seeds_differ_but_the_same_seed_is_the_same_world(healthy: World, tmp_path: Path) -> None:
     def keys(world: World, number: int) -> list[tuple[object, ...]]:
         with duckdb.connect() as db:

@@ -47,7 +47,8 @@ class World:
     """A directory in which one retailer lives; nothing is held open between calls.
 
     Everything a fault may change is a file here or a server given by `open_servers()`:
-    - `orders_db` (SQLite, table `orders`), `customers_file(day)` and `shipments_file(day)` (Parquet that the API servers
+    - `orders_db` (SQLite, table `orders`; the declared types decide how its columns land: INTEGER is 32 bits wide, BIGINT
+      64), `customers_file(day)` and `shipments_file(day)` (Parquet that the API servers
       serve; shipments nested as the API shows them), `events_file(day)` (gzipped JSON Lines), `products_file(day)`
       (Parquet), `payments_file(day)` (CSV with header and trailer);
     - `world.yaml` through `settings()` and `update_settings()`: what the pipeline reads at the start of every stage
@@ -129,7 +130,7 @@ class World:
     def write_config(self) -> None:
         """Write `mendline.yaml` for this directory and the servers' present addresses."""
         settings = self.settings()
-        template = Template(_resource("mendline.yaml.tmpl"))
+        template = Template(_resource("mendline.template.yaml"))
         text = template.substitute(
             world=self.directory,
             crm_url=settings["crm"]["url"],

@@ -32,8 +32,13 @@ def land(context: StageContext, source: str, select: str, extra: Mapping[str, tu
 
 
 def inferred_json(path: Path | str) -> str:
-    """A SELECT over JSON Lines that takes names and types from all of the data, objects as structs."""
-    return f"SELECT * FROM read_json('{path}', format = 'newline_delimited', sample_size = -1, map_inference_threshold = -1)"
+    """A SELECT over JSON Lines that takes names and types from all of the data, objects as structs.
+
+    The folder's name is no column: a date in it says which batch this is, not what a row holds.
+    """
+    sampling = "sample_size = -1, map_inference_threshold = -1"
+    files = "union_by_name = true, hive_partitioning = false"
+    return f"SELECT * FROM read_json('{path}', format = 'newline_delimited', {sampling}, {files})"
 
 
 def typed_json(path: Path, columns: Mapping[str, str]) -> str:
