@@ -158,6 +158,11 @@ def test_every_field_says_what_the_record_says() -> None:
     assert "**Relevant runbook:** <https://runbooks.example/trips>" in text
 
 
+def test_the_error_keeps_its_line_number_where_only_the_record_is_at_hand() -> None:
+    assert f"log line 42: {MESSAGE}" in printed(record(), None).split("Failure classification")[0]
+    assert f"- recorded by the engine: `{MESSAGE}`" in markdown.render(record(quote="another line"), None)
+
+
 def test_a_quote_that_is_not_on_its_line_is_left_out_and_counted() -> None:
     text = markdown.render(record(quote="the disk is full"), LOG)
     assert "the disk is full" not in text

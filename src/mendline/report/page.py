@@ -91,7 +91,7 @@ def page(record: IncidentRecord, log: LogExcerpt | None) -> Page:
         fields=(
             _stage(record),
             Field(label="Failure time", text=_at(record.incident.failures[0].failed_at)),
-            _error(record.incident.failures, log),
+            _error(record.incident.failures[0], log, outcome.classification.evidence if outcome else ()),
             _diagnostics(record, log),
             _classification(outcome.classification if outcome else None, log),
             _remediation(outcome.attempts if outcome else ()),
@@ -117,22 +117,23 @@ def _stage(record: IncidentRecord) -> Field:
     return Field(label="Stage", text=f"{stages} ({run}; incident {name(incident.id)})")
 
 
-def _error(failures: Sequence[Failure], log: LogExcerpt | None) -> Field:
-    first = failures[0]
+def _error(first: Failure, log: LogExcerpt | None, evidence: Sequence[Evidence]) -> Field:
     message = cut(clean(first.message.strip()), 400)
     if not message and not first.error_class:
         return Field(label="Error", text=f"{first.kind.value.replace('_', ' ')}; the engine recorded no message")
     label = name(first.error_class) if first.error_class else first.kind.value.replace("_", " ")
-    where = _line_of(first.message, log) or "recorded by the engine"
+    where = _line_of(first.message, log, evidence) or "recorded by the engine"
     return Field(label="Error", text=label, items=(Quote(where=where, text=message),) if message else ())
 
 
-def _line_of(message: str, log: LogExcerpt | None) -> str | None:
-    """Say where in the log the message's first line stands; None when it does not."""
+def _line_of(message: str, log: LogExcerpt | None, evidence: Sequence[Evidence]) -> str | None:
+    """Say where in the log the message's first line stands, by the log or else by what was quoted of it; else None."""
     first = next((line.strip() for line in message.splitlines() if line.strip()), "")
-    if log is None or not first:
+    if not first:
         return None
-    number = next((line.number for line in log.lines if first in line.text), None)
+    lines = [(line.number, line.text) for line in log.lines] if log else []
+    quoted = [(item.line, item.quote) for item in evidence if item.source == "log"]
+    number = next((number for number, text in (*lines, *quoted) if first in text), None)
     return None if number is None else f"log line {number}"
 
 
