@@ -94,9 +94,16 @@ class Watcher:
         """Whether every dataset was remembered as it was after this good run."""
         return all(any(kept.run_id == run_id for kept in self._store.snapshots(name)) for name in self._datasets)
 
-    def wait_for_snapshots(self, run_id: str, timeout_s: float) -> None:
-        """Wait until a good run is remembered. Raises: `Unavailable` after `timeout_s` seconds."""
-        self._wait(lambda: self.has_snapshots(run_id), f"run `{run_id}` is not remembered", timeout_s)
+    def wait_for_memory(self, run_id: str, timeout_s: float) -> None:
+        """Wait until a good run is remembered and the monitor knows where it stands.
+
+        Raises: `Unavailable` after `timeout_s` seconds.
+        """
+        self._wait(
+            lambda: self.has_snapshots(run_id) and all(self._store.cursor(name) for name in self._cursors),
+            f"run `{run_id}` is not remembered",
+            timeout_s,
+        )
 
     def wait_for_end(
         self,
