@@ -29,6 +29,8 @@ from mendline.notifiers.delivery import Delivery
 from mendline.playbook import load_playbook
 from mendline.redaction import Redactor
 from mendline.scorecard.metrics import serve_metrics
+from mendline.steps import Steps
+from mendline.stores.base import IncidentRecord
 from mendline.stores.sql import SqlStore
 from mendline.tools.apply_quality_filter import ApplyQualityFilter
 from mendline.tools.apply_schema_migration import ApplySchemaMigration
@@ -44,6 +46,7 @@ from mendline.workflow import handle_incident
 LOG = logging.getLogger("mendline")
 WORKFLOW = "incident"
 AWAY_SECONDS = 2.0
+EVERY = 10_000_000
 
 
 class App:
@@ -119,8 +122,13 @@ class App:
         durable = Durable(self.directory)
 
         @durable.workflow(WORKFLOW)
-        def _incident(steps: Any, incident_id: str) -> None:
-            handle_incident(incident_id, steps, self.hands)
+        def _incident(steps: Steps, incident_id: str) -> None:
+            try:
+                handle_incident(incident_id, steps, self.hands)
+            except Exception as error:  # the edge of a workflow: a bug of ours must still call a person
+                LOG.exception("incident %s: the workflow itself failed", incident_id)
+                reason = f"{type(error).__name__}: {error}"
+                steps.run("bug", lambda: self.hands.give_up(self.hands.incident(incident_id), reason))
 
         def start(incident_id: str) -> None:
             durable.start(WORKFLOW, f"{WORKFLOW}-{incident_id}", incident_id)
@@ -130,10 +138,13 @@ class App:
             durable.launch()
             closing.callback(durable.close)
             if self.config.state.metrics_port is not None:
-                closing.callback(serve_metrics(self.config.state.metrics_port, self.store.incidents).close)
+                closing.callback(serve_metrics(self.config.state.metrics_port, self._all_incidents).close)
             for record in self.store.incidents(open_only=True):  # opened, and killed before its workflow began
                 start(record.incident.id)
             self._watch(Intake(services=self.services, start=start), stop)
+
+    def _all_incidents(self) -> tuple[IncidentRecord, ...]:
+        return self.store.incidents(limit=EVERY)
 
     def _watch(self, intake: Intake, stop: threading.Event) -> None:
         for pipeline in self.config.pipelines:
