@@ -19,26 +19,25 @@ class References:
     Safe to use from several threads; one variant is made once, the others wait for it.
     """
 
-    def __init__(self, base: World, directory: Path, days: int) -> None:
+    def __init__(self, base: World, directory: Path) -> None:
         self._base = base
         self._directory = directory
-        self._days = days
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._made: dict[str, Path] = {}
 
-    def warehouse(self, fault: Fault) -> Path:
-        """The closed warehouse file that a fault's own must equal in the end."""
+    def warehouse(self, fault: Fault, days: int) -> Path:
+        """The closed warehouse file that a fault's own must equal after `days` days."""
         is_plain = fault.end_state is not EndState.UNTOUCHED and fault.reference is None
-        variant = "plain" if is_plain else fault.name
+        variant = f"reference-{'plain' if is_plain else fault.name}-{days}"
         with self._locks[variant]:
             if variant not in self._made:
-                self._made[variant] = self._make(variant, None if is_plain else fault)
+                self._made[variant] = self._make(variant, None if is_plain else fault, days)
             return self._made[variant]
 
-    def _make(self, variant: str, fault: Fault | None) -> Path:
-        world = self._base.clone(self._directory / f"reference-{variant}")
+    def _make(self, variant: str, fault: Fault | None, days: int) -> Path:
+        world = self._base.clone(self._directory / variant)
         with world.open_servers() as servers:
-            for number in range(FAULT_DAY, self._days + 1):
+            for number in range(FAULT_DAY, days + 1):
                 site = Site(world=world, servers=servers, day=world.day(number))
                 if number > FAULT_DAY:
                     restore(site, self._base)

@@ -59,13 +59,13 @@ def play(
 ) -> tuple[Told, ...]:
     """Play faults, as many at once as there are processors for, in the order given."""
     base = make_base(directory / "base", days=days, scale=scale, seed=seed, screen=screen)
-    references = References(base, directory, days)
+    references = References(base, directory)
     at_once = 1 if scale >= LARGE_SCALE else max(1, os.cpu_count() or 1)
 
     def one(fault: Fault) -> Told:
-        told = Story(
-            fault=fault, base=base, references=references, directory=directory, days=days, tell=screen.moment
-        ).play()
+        story = Story(fault=fault, base=base, references=references, directory=directory, days=days, tell=screen.moment)
+        screen.begin(story)
+        told = story.play()
         screen.told(told)
         return told
 

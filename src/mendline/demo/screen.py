@@ -9,12 +9,11 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from mendline.demo.story import Moment, Told
+from mendline.demo.story import Moment, Story, Told
 from mendline.demo.totals import Totals
 
 LINES_KEPT = 12
@@ -28,7 +27,7 @@ class Screen:
         self.console = console
         self._lock = threading.Lock()
         self._live: Live | None = None
-        self._playing: dict[str, str] = {}
+        self._playing: dict[str, tuple[Story, str]] = {}
         self._past: deque[str] = deque(maxlen=LINES_KEPT)
         self._progress = Progress(
             TextColumn("faults"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
@@ -42,7 +41,10 @@ class Screen:
         if not self.console.is_terminal:
             yield
             return
-        with Live(self._picture(), console=self.console, refresh_per_second=REFRESH_PER_SECOND, transient=True) as live:
+        live = Live(
+            get_renderable=self._picture, console=self.console, refresh_per_second=REFRESH_PER_SECOND, transient=True
+        )
+        with live:
             self._live = live
             yield
             self._live = None
@@ -52,10 +54,16 @@ class Screen:
         with self._lock:
             self._line(text)
 
+    def begin(self, story: Story) -> None:
+        """Show a story, and how far its runs are, until it is told."""
+        with self._lock:
+            self._playing[story.fault.name] = (story, story.fault.summary)
+
     def moment(self, moment: Moment) -> None:
         """Show what is going on in one fault's story."""
         with self._lock:
-            self._playing[moment.fault] = moment.text
+            story, _earlier = self._playing[moment.fault]
+            self._playing[moment.fault] = (story, moment.text)
             self._line(f"{moment.fault}: {moment.text}")
 
     def told(self, told: Told) -> None:
@@ -87,11 +95,13 @@ class Screen:
             self.console.print(Text(text))
             return
         self._past.append(text)
-        self._live.update(self._picture())
 
     def _picture(self) -> Group:
-        playing = [Text.from_markup(f"[cyan]{escape(name)}[/] {escape(text)}") for name, text in self._playing.items()]
-        return Group(*(Text(line, style="dim") for line in self._past), Text(), *playing, self._progress)
+        playing = [
+            Text.assemble((name, "cyan"), f"  {text}  ", (story.progress(), "dim"))
+            for name, (story, text) in list(self._playing.items())
+        ]
+        return Group(*(Text(line, style="dim") for line in list(self._past)), Text(), *playing, self._progress)
 
 
 def _table(told: Sequence[Told]) -> Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 from mendline.demo.faults.base import Fault, Injection, Site, restore, run_day
 from mendline.demo.oracle import BadRows, judge
 from mendline.demo.references import FAULT_DAY, References
+from mendline.demo.run_record import runs, stage_ends
 from mendline.demo.service import Service, Watcher, watching
 from mendline.demo.world import World
 from mendline.errors import Unavailable
@@ -33,13 +34,15 @@ class Told:
 
     `outcome` is the worst of its incidents' outcomes, "none" when there was none. `found_type` is None when there was no
     incident. `seconds` runs from the first failure to the last incident's end; 0 without incident. `complaints` are all ways
-    in which Mendline was wrong, `differences` all ways in which the warehouse is.
+    in which Mendline was wrong, `differences` all ways in which the warehouse is. `failed_stages` are those of the fault's
+    day, as the engine recorded them.
     """
 
     fault: Fault
     found_type: str | None
     outcome: str
     seconds: float
+    failed_stages: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
 
@@ -58,7 +61,8 @@ class Told:
 class Story:
     """Plays one fault in a directory of its own. `days` counts from 1; the fault strikes on day 2.
 
-    On day 3 a source that changed its shape still has the new one; from day 4 on everything is as it was.
+    On day 3 a source that changed its shape still has the new one; from the next day on everything is as it was. The story
+    of a fault that does not last ends with day 3 at the latest.
     """
 
     fault: Fault
@@ -66,18 +70,19 @@ class Story:
     references: References
     directory: Path
     days: int
-    tell: Callable[[Moment], None]
+    tell: Callable[[Moment], None] = lambda _moment: None
     _bad_rows: tuple[BadRows, ...] = ()
+    _failed_stages: tuple[str, ...] = ()
     _complaints: list[str] = field(default_factory=list)
     _shown: dict[str, str] = field(default_factory=dict)
 
     def play(self) -> Told:
         """Play all days and judge. A service that dies or hangs is a complaint, not an error."""
-        world = self.base.clone(self.directory / self.fault.name)
+        world = self.base.clone(self._home)
         incidents: tuple[IncidentRecord, ...] = ()
         try:
             with world.open_servers() as servers, Service(world).running() as service, watching(service) as watcher:
-                for number in range(FAULT_DAY, self.days + 1):
+                for number in range(FAULT_DAY, self.last_day + 1):
                     site = Site(world=world, servers=servers, day=world.day(number))
                     found = self._day(site, number, watcher)
                     incidents = found if number == FAULT_DAY else incidents
@@ -86,11 +91,30 @@ class Story:
         self._say("comparing the warehouse with the reference")
         verdict = judge(
             world.warehouse,
-            self.references.warehouse(self.fault),
+            self.references.warehouse(self.fault, self.last_day),
             end_state=self.fault.end_state,
             bad_rows=self._bad_rows,
         )
         return self._told(incidents, verdict.differences)
+
+    @property
+    def last_day(self) -> int:
+        """The number of the last day that is played."""
+        return self.days if self.fault.lasting is not None else min(self.days, FAULT_DAY + 1)
+
+    @property
+    def _home(self) -> Path:
+        return self.directory / self.fault.name
+
+    def progress(self) -> str:
+        """How far the newest run of this story is, "" before there is one. Reads only; any thread may ask at any time."""
+        home = World(self._home).dagster_home
+        begun = runs(home)
+        ends = stage_ends(home, begun[-1]) if begun else {}
+        failed = [stage for stage, end in ends.items() if end == "failed"]
+        if not ends:
+            return ""
+        return f"run {len(begun)}: {len(ends)} stages ended" + (f", failed: {', '.join(failed)}" if failed else "")
 
     def _day(self, site: Site, number: int, watcher: Watcher) -> tuple[IncidentRecord, ...]:
         if number > FAULT_DAY:
@@ -100,6 +124,9 @@ class Story:
         self._say(f"running {site.day}")
         run = run_day(site, injection)
         self._say(f"{site.day}: the run " + ("passed" if run.succeeded else "failed"))
+        if number == FAULT_DAY:
+            ends = stage_ends(site.world.dagster_home, run.run_id)
+            self._failed_stages = tuple(stage for stage, end in ends.items() if end == "failed")
         seen = watcher.wait_for_end(run.run_id, END_TIMEOUT_S, succeeded=run.succeeded, known=known, on_look=self._look)
         if number == FAULT_DAY + 1 and seen.incidents:
             self._complaints.append(f"the next day, {site.day}, had {_listed(seen.incidents)}")
@@ -150,6 +177,7 @@ class Story:
             found_type=found,
             outcome=outcome,
             seconds=_seconds(incidents),
+            failed_stages=self._failed_stages,
             complaints=tuple(self._complaints),
             differences=differences,
         )
