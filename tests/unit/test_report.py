@@ -163,6 +163,17 @@ def test_the_error_keeps_its_line_number_where_only_the_record_is_at_hand() -> N
     assert f"- recorded by the engine: `{MESSAGE}`" in markdown.render(record(quote="another line"), None)
 
 
+@pytest.mark.parametrize("log", [replace(LOG, source="main:r-1"), None])
+def test_the_failed_run_s_own_log_is_called_the_log(log: LogExcerpt | None) -> None:
+    belief = resolved().classification
+    own = Evidence(line=42, quote=MESSAGE, source="main:r-1")
+    other = Evidence(line=3, quote="refused", source="server.log")
+    outcome = replace(resolved(), classification=replace(belief, evidence=(own, other)))
+    text = markdown.render(record(outcome=outcome), log)
+    assert text.count(f"- log line 42: `{MESSAGE}`") == 2
+    assert "- server.log, line 3: `refused`" in text
+
+
 def test_a_quote_that_is_not_on_its_line_is_left_out_and_counted() -> None:
     text = markdown.render(record(quote="the disk is full"), LOG)
     assert "the disk is full" not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mendline.incident import (
@@ -85,6 +85,7 @@ def page(record: IncidentRecord, log: LogExcerpt | None) -> Page:
 
     A quote that is not in `log` is left out and counted; without a log (None) quotes are shown as they were recorded.
     """
+    record = _with_plain_sources(record, log)
     outcome = record.outcome
     return Page(
         headline=cut(clean(outcome.headline), 300) if outcome else _open_headline(record),
@@ -101,6 +102,19 @@ def page(record: IncidentRecord, log: LogExcerpt | None) -> Page:
         ),
         runbook=outcome.runbook if outcome else None,
     )
+
+
+def _with_plain_sources(record: IncidentRecord, log: LogExcerpt | None) -> IncidentRecord:
+    """Call the log of the failed run simply "log" wherever it is quoted; only other sources need their name."""
+    if record.outcome is None:
+        return record
+    belief = record.outcome.classification
+    runs = tuple(failure.run.run_id for failure in record.incident.failures)
+    evidence = tuple(
+        replace(item, source="log") if (log and item.source == log.source) or item.source.endswith(runs) else item
+        for item in belief.evidence
+    )
+    return replace(record, outcome=replace(record.outcome, classification=replace(belief, evidence=evidence)))
 
 
 def _open_headline(record: IncidentRecord) -> str:
@@ -180,7 +194,7 @@ def _where(evidence: Evidence) -> str:
 
 
 def _is_verbatim(evidence: Evidence, log: LogExcerpt | None) -> bool:
-    if log is None or evidence.source not in ("log", log.source):
+    if log is None or evidence.source != "log":
         return True
     return any(line.number == evidence.line and evidence.quote in line.text for line in log.lines)
 

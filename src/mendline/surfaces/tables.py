@@ -57,7 +57,7 @@ def scorecard(card: Scorecard) -> Group:
 
 def _scores(card: Scorecard) -> Table:
     table = Table(box=None)
-    for head in ("Incidents", "all", "open", "resolved", "escalated", "recovered"):
+    for head in ("Incidents", "count", "open", "resolved", "escalated", "recovered"):
         table.add_column(head)
     for head in ("type right", "automated", "repairs fixed", "wrong", "harmful", "median", "p90"):
         table.add_column(head)
