@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -128,7 +129,7 @@ FAILURES = st.builds(
 
 
 @given(st.lists(FAILURES, max_size=6, unique_by=lambda failure: failure.stage), st.randoms())
-def test_every_failure_is_in_one_group_whatever_their_order(found: list[Failure], random) -> None:
+def test_every_failure_is_in_one_group_whatever_their_order(found: list[Failure], random: Random) -> None:
     groups = stages(*found)
     assert sorted(str(stage) for group in groups for stage in group) == sorted(str(f.stage) for f in found)
     random.shuffle(found)

@@ -38,7 +38,6 @@ from dagster._core.workspace import autodiscovery  # noqa: E402
 from dagster_shared.error import SerializableErrorInfo  # noqa: E402
 
 POLL_SECONDS = 0.2
-STDERR_TAIL_BYTES = 2000
 
 
 def _sibling(name: str) -> Any:
@@ -51,6 +50,8 @@ def _sibling(name: str) -> Any:
     return module
 
 
+children = _sibling("dagster_children")
+local = _sibling("dagster_local")
 reading = _sibling("dagster_reader")
 logs = _sibling("dagster_logs")
 
@@ -92,8 +93,10 @@ def _only_attribute(folder: str, file: str | None, module: str | None) -> str:
 
 def check(settings: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
     """Load the user's code and name its jobs."""
-    with DagsterInstance.get() as instance:
-        count = instance.get_runs_count()
+    count = 0
+    if local.has_storage(_home()):
+        with DagsterInstance.get() as instance:
+            count = instance.get_runs_count()
     try:
         definition = repository(settings["code"]).get_definition()
         jobs = sorted(job.name for job in definition.get_all_jobs() if not job.name.startswith("__"))
@@ -115,8 +118,10 @@ def _words(error: BaseException) -> str:
 
 def rerun(settings: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
     """Start the run of that id unless it exists, wait for its end, describe it."""
+    if not local.has_storage(_home()):
+        raise reading.NoSuchRun(args["parent_run_id"])
     with DagsterInstance.get() as instance:
-        reader = reading.Reader(instance, settings["lost_after_seconds"])
+        reader = reading.Reader(instance, settings["lost_after_seconds"], local)
         if not instance.has_run(args["run_id"]):
             _start(settings, args, instance, reader)
         return _ended(reader, args["run_id"], time.monotonic() + args["timeout_s"])
@@ -178,7 +183,7 @@ def _create(
     root_run_id = parent.root_run_id or parent.run_id
     # Dagster finds the runs of a chain by these two tags only; `create_run_for_job` does not set them.
     tags |= {ROOT_RUN_ID_TAG: root_run_id, PARENT_RUN_ID_TAG: parent.run_id}
-    tags |= {MAX_RETRIES_TAG: "0", reading.PROCESS_TAG: reading.process_identity(), **args["tags"]}
+    tags |= {MAX_RETRIES_TAG: "0", reading.PROCESS_TAG: local.process_identity(), **args["tags"]}
     return instance.create_run_for_job(
         job_def=subset.get_definition() if parent.asset_selection else job.get_definition(),
         execution_plan=_plan(args["stages"], subset, config, tags, _known(instance, reader, parent)),
@@ -255,8 +260,10 @@ def read_forever(settings: dict[str, Any], requests: IO[str], answers: IO[str]) 
     readers: list[Any] = []
 
     def read(op: str, args: dict[str, Any]) -> Any:
-        if not readers:  # opened by the first request, so that a broken instance is an answer and not a crash
-            readers.append(reading.Reader(DagsterInstance.get(), settings["lost_after_seconds"]))
+        if not readers:  # opened by a request, so that a broken instance is an answer and not a crash
+            if not local.has_storage(_home()):
+                return _nothing(op, args)
+            readers.append(reading.Reader(DagsterInstance.get(), settings["lost_after_seconds"], local))
         if op == "logs":
             return logs.log_lines(readers[0].instance, readers[0].entries(args["run_id"], None), **args)
         return getattr(readers[0], op)(**args)
@@ -267,65 +274,23 @@ def read_forever(settings: dict[str, Any], requests: IO[str], answers: IO[str]) 
         answers.flush()
 
 
-class Child:
-    """A forked process and the end of the pipe that its answers arrive on."""
+def _nothing(op: str, args: dict[str, Any]) -> Any:
+    """What there is to read of an instance that nobody has used yet."""
+    if op == "finished_runs":
+        return {"runs": [], "cursor": args["cursor"] or {"watermark": time.time(), "seen": {}, "lost": []}}
+    if op in ("latest_success", "active_runs"):
+        return None if op == "latest_success" else []
+    raise reading.NoSuchRun(args.get("run_id") or args["root_run_id"])
 
-    def __init__(self, work: Callable[[IO[str], IO[str]], None], request_id: int | None = None) -> None:
-        self.request_id = request_id
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        here_in, there_out = os.pipe()
-        there_in, here_out = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._become(work, there_in, there_out)
-        os.close(there_in)
-        os.close(there_out)
-        self.fd = here_in
-        self.requests = os.fdopen(here_out, "w")
-        self._buffer = b""
 
-    def _become(self, work: Callable[[IO[str], IO[str]], None], requests: int, answers: int) -> None:
-        """Never returns. Nothing of the parent stays open: a child must not keep the parent's pipes alive."""
-        status = 1
-        try:
-            os.setsid()
-            null = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(null, 0)
-            for fd in (1, 2):
-                os.dup2(self._output.fileno(), fd)
-            keep = sorted((requests, answers))
-            for low, high in zip([2, *keep], [*keep, 4096], strict=True):
-                os.closerange(low + 1, high)
-            with os.fdopen(requests) as source, os.fdopen(answers, "w") as sink:
-                work(source, sink)
-            status = 0
-        except BrokenPipeError:
-            status = 0  # whoever asked is gone; the work is done all the same
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-
-    def lines(self) -> tuple[list[bytes], bool]:
-        """The whole lines that have arrived, and whether the child's end is closed."""
-        data = os.read(self.fd, 1 << 16)
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        return lines, not data
-
-    def end(self) -> str:
-        """Wait for a child whose pipe is closed and say how it ended, with the end of what it wrote."""
-        os.close(self.fd)
-        self.requests.close()
-        _, status = os.waitpid(self.pid, 0)
-        self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - STDERR_TAIL_BYTES))
-        tail = self._output.read().decode("utf-8", "replace").strip()
-        self._output.close()
-        return f"ended with status {os.waitstatus_to_exitcode(status)}" + (f": {tail}" if tail else "")
+def _home() -> Path:
+    return Path(os.environ["DAGSTER_HOME"])
 
 
 def serve(settings: dict[str, Any]) -> None:
     """Pass requests on and answers back until stdin closes."""
-    reader = Child(lambda requests, answers: read_forever(settings, requests, answers))
-    children: dict[int, Child] = {reader.fd: reader}
+    reader = children.Child(lambda requests, answers: read_forever(settings, requests, answers))
+    running: dict[int, Any] = {reader.fd: reader}
     with selectors.DefaultSelector() as waiting:
         waiting.register(0, selectors.EVENT_READ)
         waiting.register(reader.fd, selectors.EVENT_READ)
@@ -338,19 +303,22 @@ def serve(settings: dict[str, Any]) -> None:
                         return
                     *lines, buffer = (buffer + data).split(b"\n")
                     for child in _dispatch(settings, lines, reader):
-                        children[child.fd] = child
+                        running[child.fd] = child
                         waiting.register(child.fd, selectors.EVENT_READ)
-                elif _forward(children[key.fd]):
+                elif _forward(running[key.fd]):
                     waiting.unregister(key.fd)
-                    _bury(children.pop(key.fd))
+                    ended = running.pop(key.fd)
+                    if ended is reader:
+                        sys.exit(f"the reader {ended.end()}")  # the next call starts all of it afresh
+                    _bury(ended)
 
 
-def _dispatch(settings: dict[str, Any], lines: list[bytes], reader: Child) -> list[Child]:
-    started: list[Child] = []
+def _dispatch(settings: dict[str, Any], lines: list[bytes], reader: Any) -> list[Any]:
+    started: list[Any] = []
     for line in lines:
         request = json.loads(line)
         if request["op"] in CHILD_OPS:
-            started.append(Child(partial(_work, settings, request), request["id"]))
+            started.append(children.Child(partial(_work, settings, request), request["id"]))
         else:
             reader.requests.write(line.decode() + "\n")
             reader.requests.flush()
@@ -362,16 +330,18 @@ def _work(settings: dict[str, Any], request: dict[str, Any], _: IO[str], answers
     answers.write(answer_of(lambda: call(settings, request["args"]), request))
 
 
-def _forward(child: Child) -> bool:
+def _forward(child: Any) -> bool:
     """Pass on what a child said; True when it has closed its end."""
-    lines, closed = child.lines()
+    lines: list[bytes]
+    is_closed: bool
+    lines, is_closed = child.lines()
     for line in lines:
         child.request_id = None
         _say(line)
-    return closed
+    return is_closed
 
 
-def _bury(child: Child) -> None:
+def _bury(child: Any) -> None:
     how = child.end()
     if child.request_id is not None:
         error = {"kind": "died", "message": f"the process {how}"}
@@ -392,9 +362,13 @@ def warm_up() -> None:
     # Whatever is wrong with the instance or the library is said by the first request that needs it.
     with contextlib.suppress(Exception):
         importlib.import_module("duckdb")
-    with contextlib.suppress(Exception), DagsterInstance.get() as instance:
-        instance.get_runs_count()
-        instance.get_run_records(limit=1)
+    with contextlib.suppress(Exception):
+        unused = not local.has_storage(_home())
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            DagsterInstance.local_temp(folder) if unused else DagsterInstance.get() as instance,
+        ):
+            instance.get_run_records(limit=1)
 
 
 def main() -> None:
@@ -405,6 +379,7 @@ def main() -> None:
     sys.path.insert(0, folder)
     warm_up()
     serve(settings)
+    os._exit(0)  # nothing is left to tidy up, and an interpreter with all of Dagster takes a second to do so
 
 
 if __name__ == "__main__":

@@ -34,17 +34,20 @@ def log_lines(instance: DagsterInstance, entries: Iterable[EventLogEntry], run_i
     lines: list[str] = []
     told: set[str] = set()
     captures: list[Any] = []
+    began: set[str] = set()
     for entry in entries:
         if entry.dagster_event_type is Event.LOGS_CAPTURED and entry.dagster_event:
             captures.append(entry.dagster_event.event_specific_data)
+        if entry.dagster_event_type is Event.STEP_START and entry.step_key:
+            began.add(stage_of(entry.step_key))
         written = _entry_lines(entry)
         told.update(line.strip() for line in _console_lines(entry))
         if stage is None or (entry.step_key and stage_of(entry.step_key) == stage):
             lines += written
     for capture in captures:
         steps = [stage_of(key) for key in capture.step_keys or ()]
-        if stage is None or not steps or stage in steps:
-            alone = stage is None or set(steps) == {stage}
+        if stage is None or (stage in began and stage in (steps or began)):
+            alone = stage is None or set(steps) == {stage} or began == {stage}
             lines += _captured_lines(instance, run_id, capture.file_key, told, None if alone else stage)
     return lines
 

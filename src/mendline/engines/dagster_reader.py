@@ -5,14 +5,13 @@ Times are seconds since the epoch. Stages are step keys without their dynamic ma
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from graphlib import TopologicalSorter
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dagster import DagsterEventType as Event
@@ -54,41 +53,6 @@ def stage_of(step_key: str) -> str:
     return step_key.split("[", 1)[0]
 
 
-def process_identity() -> str:
-    """The tag value that says which process executes a run: host, pid and the pid's start."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_process_started_at(os.getpid()) or 0:.0f}"
-
-
-def _process_started_at(pid: int) -> float | None:
-    """When a process of this machine began; None when there is none (a zombie is none).
-
-    Without /proc only existence is known: 0.0.
-    """
-    proc = Path("/proc")
-    if not (proc / "self" / "stat").exists():
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return None
-        except PermissionError:
-            return 0.0
-        return 0.0
-    try:
-        fields = (proc / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    if fields[0] in "ZX":
-        return None
-    booted = next(line for line in (proc / "stat").read_text().splitlines() if line.startswith("btime"))
-    return float(booted.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-
-
-def is_gone(pid: int, seen_at: float) -> bool:
-    """Whether the process that had `pid` at `seen_at` has ended (a later process may have its number)."""
-    started = _process_started_at(pid)
-    return started is None or started > seen_at + 2.0
-
-
 def innermost(error: Any) -> Any:
     """The first cause of a recorded error; what was merely being handled meanwhile is not a cause."""
     while error is not None and error.cause is not None:
@@ -109,8 +73,9 @@ def error_words(error: Any) -> dict[str, str]:
 class Reader:
     """Read calls on one instance. Nothing here loads the user's code or writes."""
 
-    def __init__(self, instance: DagsterInstance, lost_after_seconds: float) -> None:
+    def __init__(self, instance: DagsterInstance, lost_after_seconds: float, local: ModuleType) -> None:
         self.instance = instance
+        self._local = local
         self._lost_after_seconds = lost_after_seconds
         self._settled: set[str] = set()
 
@@ -282,7 +247,7 @@ class Reader:
             waiting = run.status is Status.STARTING and now - self._last_event_at(record) > START_SILENCE_SECONDS
             return waiting and self._is_local()
         pid, seen_at = found
-        if not is_gone(pid, seen_at):
+        if not self._local.is_gone(pid, seen_at):
             return False
         # The end may have been written between the two looks: look again, now that nobody can write it any more.
         again = self.instance.get_run_by_id(run.run_id)
@@ -296,7 +261,7 @@ class Reader:
         if tag and tag.count(":") >= 2:
             host, pid, started = tag.rsplit(":", 2)
             return (int(pid), float(started) + 1.0) if host == socket.gethostname() else None
-        if not self._is_local():
+        if run.status is Status.NOT_STARTED or not self._is_local():
             return None
         for entry in reversed(list(self.entries(run.run_id, {Event.ENGINE_EVENT}))):
             data = entry.dagster_event.event_specific_data if entry.dagster_event else None
@@ -311,6 +276,8 @@ class Reader:
         return launcher in ("DefaultRunLauncher", "SyncInMemoryRunLauncher") and storage.startswith("Sqlite")
 
     def _last_event_at(self, record: RunRecord) -> float:
+        if record.dagster_run.status is Status.NOT_STARTED:
+            return record.update_timestamp.timestamp()
         last = self.instance.get_records_for_run(record.dagster_run.run_id, limit=1, ascending=False).records
         return last[0].timestamp if last else record.update_timestamp.timestamp()
 
@@ -332,6 +299,14 @@ class Reader:
         return stages
 
     def entries(self, run_id: str, of_type: set[Event] | None) -> Iterator[EventLogEntry]:
+        """The events of one run, oldest first; none of a run that has not started.
+
+        Reading makes the run's own SQLite file where there is none, at the moment at which its process makes it too: see
+        `has_storage` for what that does to it.
+        """
+        run = self.instance.get_run_by_id(run_id)
+        if run is None or run.status is Status.NOT_STARTED:
+            return
         cursor: str | None = None
         while True:
             page = self.instance.get_records_for_run(run_id, cursor=cursor, of_type=of_type, limit=PAGE)
