@@ -46,7 +46,14 @@ def _keep_lead(kind: str) -> _Replace:
     return replace
 
 
+_NAMES_A_RECORD = re.compile(
+    r"(?i)(?:\bid|_id|\border|invoice|\brun|batch|\bjob|event|offset|shipment|sku|timestamp)(?:[ _-]?(?:id|no|nr|number|key))?[\"')]*\s{0,2}[=:#]?\s{0,2}[\"'(]?$"
+)
+
+
 def _card(match: re.Match[str]) -> str:
+    if _NAMES_A_RECORD.search(match.string[max(0, match.start() - 32) : match.start()]):
+        return match.group()  # one number in ten passes the check digit
     digits = re.sub(r"\D", "", match.group())
     return _marker("card_number") if 13 <= len(digits) <= 19 and _passes_luhn(digits) else match.group()
 

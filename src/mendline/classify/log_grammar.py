@@ -39,13 +39,28 @@ CAUSED_BY = re.compile(
     r"\bCaused by:? ?|^\s*---> ?|\[cause\]:|^\s*(?:Root cause|Nested exception is):? ", re.IGNORECASE
 )
 GROUP = re.compile(r"^\s+\| \S")  # the lines of a Python exception group
-CONTROL = re.compile(r"\\r?\\n|\r")
+CONTROL = re.compile(r"(?:\\r)?\\n|\r")
 _ENDING = r"(?:Error|Errors|Exception|Interrupt|Timeout|Failure|Violation|Expired|Refused|Fault|Exit|Warning|Unavailable|Exhausted)"
 _PATH = r"(?:[A-Za-z_][\w$]*(?:\.|::))*"
 CLASS = re.compile(
     rf"(?<![\w.$/\"'=@-])({_PATH}(?:[A-Z][\w$]*{_ENDING}|(?<=\.)[a-z]*error)"
     r"|(?:\w+(?:\.|::))*(?:errors?|exc|exceptions?|errorfactory|errorcode|PG)(?:\.|::)(?:\w+\.)*\w+)"
     r"(?=\s*[:(\[]|\s*$|\s+[a-z])"
+)
+_CLASS_MARKS = (
+    "rror",
+    "xc",
+    "Interrupt",
+    "imeout",
+    "ailure",
+    "iolation",
+    "xpired",
+    "efused",
+    "ault",
+    "Exit",
+    "arning",
+    "available",
+    "PG",
 )
 PLAIN_CLASS = re.compile(r"^[\s|]*((?:[A-Za-z_][\w$]*\.)*[A-Za-z_][\w$]*)(?::\s|:?$)")
 DETAIL = re.compile(
@@ -110,6 +125,21 @@ ENDED_WELL = re.compile(
 )
 IGNORED = re.compile(r"Exception ignored in|^\S*:\d+: \w*Warning: ")
 LONE_WORDS = frozenset({"Killed", "Terminated", "Aborted"})
+
+
+def class_in(text: str) -> str:
+    """Give the first exception class that `text` names; "" when it names none."""
+    if not any(mark in text for mark in _CLASS_MARKS):  # the pattern is dear, and most lines have none of them
+        return ""
+    match = CLASS.search(text[:600])
+    return match.group(1) if match else ""
+
+
+def reports_healing(text: str) -> bool:
+    """Say whether a line reports success after a retry."""
+    return any(mark in text for mark in ("ucce", "ecover", "econnect", "ok after", "ok")) and bool(
+        SUCCEEDED.search(text)
+    )
 
 
 def level_of(text: str) -> str:

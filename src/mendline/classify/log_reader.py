@@ -16,6 +16,7 @@ EXCERPT_COUNT = 240
 MESSAGE_COUNT = 24
 FRAME_COUNT = 12
 RECORD_COUNT = 400
+HEALING_DISTANCE = 40  # lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,9 @@ def read_excerpt(excerpt: LogExcerpt) -> LogReading:
     return replace(reading, excerpt=excerpt)
 
 
+_NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
+
+
 @dataclass
 class _Open:
     """An error under construction."""
@@ -96,6 +100,8 @@ class _Open:
     in_traceback: bool = False
     is_handled: bool = False
     stamped: bool = False
+    count: int = 1
+    last_seen: int = 0
     warned_before: bool = False  # a warning stands just before its traceback, which may or may not belong to it
 
 
@@ -113,6 +119,7 @@ class _Parser:
         self.level_age = 99
         self.connector: float | None = None
         self.chain = -1
+        self.seen: dict[tuple[str, str, str], _Open] = {}
         self.succeeded_at: list[int] = []
         self.last_number = 0
         self.marked_to = 0
@@ -123,7 +130,7 @@ class _Parser:
             self.current = None
         self.last_number = line.number
         text = grammar.ANSI.sub("", line.text) if "\x1b" in line.text else line.text
-        pieces = grammar.CONTROL.split(text) if ("\\n" in text or "\r" in text) else [text]
+        pieces = grammar.CONTROL.split(text) if (text.count("\\n") > 1 or "\r" in text) else [text]
         for piece in pieces:
             self._piece(LogLine(number=line.number, text=piece))
 
@@ -140,19 +147,15 @@ class _Parser:
             self.level, self.level_age, self.marked_to = level, 0, line.number
         else:
             self.level_age += 1
-        if grammar.SUCCEEDED.search(text):
+        if grammar.reports_healing(text):
             self.succeeded_at.append(line.number)
         self._content(line, level, stamp is not None)
 
     def _is_structure(self, text: str) -> bool:
         """Take frames, traceback heads and the connectors between the errors of a chain."""
-        if grammar.EXPLAINED_BEFORE.search(text):
-            self.connector, self.current = -1.0, None
-        elif grammar.DURING.search(text):
-            self.connector, self.current = -0.5, None
-        elif grammar.EXPLAINED_AFTER.search(text):
-            self.connector, self.current = 1.0, None
-        elif grammar.TRACEBACK.search(text) and not grammar.CLASS.search(text):
+        if "exception" in text and self._connects(text):
+            return True
+        if grammar.TRACEBACK.search(text) and not grammar.class_in(text):
             self.in_traceback, self.frames = True, []
             self.traceback_level = grammar.level_of(text) or (self.level if self.level_age <= 2 else "")
             if "Stack Trace" not in text and self.current is not None and self.connector is None:
@@ -163,6 +166,19 @@ class _Parser:
             self.in_traceback = self.in_traceback or text.lstrip().startswith("File ")
         else:
             return False
+        return True
+
+    def _connects(self, text: str) -> bool:
+        """Take a line that joins two errors to one chain: which of them explains the other."""
+        if grammar.EXPLAINED_BEFORE.search(text):
+            self.connector = -1.0
+        elif grammar.DURING.search(text):
+            self.connector = -0.5
+        elif grammar.EXPLAINED_AFTER.search(text):
+            self.connector = 1.0
+        else:
+            return False
+        self.current = None
         return True
 
     def _content(self, line: LogLine, level: str, stamped: bool) -> None:
@@ -192,11 +208,9 @@ class _Parser:
         return self.level if self.level_age <= 1 else ""
 
     def _class_name(self, text: str, stamped: bool) -> str:
-        match = grammar.CLASS.search(text[:600])
-        if match is not None and not text[:1].isspace():
-            return match.group(1)
-        if match is not None and (stamped or self.current is None or "Caused by" in text):
-            return match.group(1)
+        name = grammar.class_in(text)
+        if name and (not text[:1].isspace() or stamped or self.current is None or "Caused by" in text):
+            return name
         if self.in_traceback and not text[:1].isspace():
             plain = grammar.PLAIN_CLASS.match(text)
             return plain.group(1) if plain else ""
@@ -217,7 +231,8 @@ class _Parser:
         near = self.traceback_level if in_traceback and self.traceback_level else self._near_level()
         is_loud = near not in grammar.HANDLED_LEVELS
         self._open(line, name, level or (near if is_loud else ""), depth=self.connector, in_traceback=in_traceback)
-        self.records[-1].warned_before = not level and near == "WARN"
+        if self.current is not None:
+            self.current.warned_before = not level and near == "WARN"
 
     def _open(
         self,
@@ -229,7 +244,16 @@ class _Parser:
         in_traceback: bool = False,
         stamped: bool = False,
     ) -> None:
-        """Begin an error: a new chain, or `depth` steps from the error before it in the same chain."""
+        """Begin an error: a new chain, or `depth` steps from the error before it in the same chain.
+
+        The same words again, alone in their line, are counted and not opened.
+        """
+        shape = (name, line.text.translate(_NO_DIGITS)[:200], level) if depth is None and not in_traceback else None
+        if shape is not None and shape in self.seen:
+            self.seen[shape].count += 1
+            self.seen[shape].last_seen = line.number
+            self.current, self.in_traceback, self.frames = None, False, []
+            return
         previous = self.records[-1] if self.records else None
         if depth is None or previous is None:
             self.chain += 1
@@ -240,11 +264,15 @@ class _Parser:
         opened = _Open(
             name, [line], level, self.chain, place, frames=list(self.frames), in_traceback=in_traceback, stamped=stamped
         )
+        opened.last_seen = line.number
         opened.is_handled = grammar.is_handled(line.text, level)
         self.records.append(opened)
+        if shape is not None and len(self.seen) < RECORD_COUNT:
+            self.seen[shape] = opened
         self.current, self.connector, self.in_traceback, self.frames = opened, None, False, []
         if len(self.records) > RECORD_COUNT:
-            del self.records[RECORD_COUNT // 2]
+            handled = (place for place, record in enumerate(self.records[:-1]) if record.is_handled)
+            del self.records[next(handled, RECORD_COUNT // 2)]
 
     def _continues(self, text: str, level: str, stamped: bool) -> bool:
         if self.current is None or self.in_traceback:
@@ -252,6 +280,11 @@ class _Parser:
         if grammar.DETAIL.match(grammar.LEVEL.sub("", grammar.STAMP.sub("", text))[:60].lstrip(" :-]")):
             return True
         return not stamped and not level
+
+
+def _is_healed(record: _Open, succeeded_at: list[int]) -> bool:
+    """Say whether a success after retrying was reported soon enough after the error to be about it."""
+    return any(record.last_seen < number <= record.last_seen + HEALING_DISTANCE for number in succeeded_at)
 
 
 def _finished(parser: _Parser) -> tuple[ErrorRecord, ...]:
@@ -263,16 +296,15 @@ def _finished(parser: _Parser) -> tuple[ErrorRecord, ...]:
         went_on = record.warned_before and parser.marked_to > record.lines[-1].number
         if went_on or (record.is_handled and record.level in grammar.HANDLED_LEVELS):
             handled.add(record.chain)
-    healed_to = max(parser.succeeded_at, default=0)
     found: dict[tuple[str, str, bool, bool], ErrorRecord] = {}
     for record in parser.records:
         first = record.lines[0]
         is_root = record.depth >= deepest[record.chain]
-        is_handled = record.is_handled or record.chain in handled or first.number < healed_to
+        is_handled = record.is_handled or record.chain in handled or _is_healed(record, parser.succeeded_at)
         key = (record.class_name, re.sub(r"\d+", "0", first.text), is_handled, is_root)
         known = found.get(key)
         if known is not None:
-            found[key] = replace(known, count=known.count + 1)
+            found[key] = replace(known, count=known.count + record.count)
             continue
         found[key] = ErrorRecord(
             class_name=record.class_name,
@@ -285,6 +317,7 @@ def _finished(parser: _Parser) -> tuple[ErrorRecord, ...]:
             chain=record.chain,
             depth=record.depth,
             frames=tuple(record.frames),
+            count=record.count,
         )
     return tuple(found.values())
 

@@ -13,30 +13,23 @@ from mendline.errors import InputError
 from mendline.incident import LogLine
 
 WHOLE_BYTES = 4 << 20  # a log up to this size is read line by line; above it, only the neighbourhood of a mark
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 2 << 20
+WHOLE_COUNT = 3000
 HEAD_COUNT = 60
 TAIL_COUNT = 400
 KEEP_COUNT = 6000  # lines kept from the first marks, and again from the last
 AROUND_MARK = (2, 14)
 AFTER_TRACEBACK = 60
 SAME_SHAPE_LIMIT = 12
+SHAPE_COUNT = 100_000
+TAIL_BYTES = 200_000
 LINE_LENGTH = 4000
 
-MARKS = (
-    b"rror",
-    b"RROR",
-    b"xception",
-    b"raceback",
-    b"aused by",
-    b"ATAL",
-    b"anic",
-    b"illed",
-    b"WARN",
-    b"ailed",
-    b"FAIL",
+_MARK = re.compile(
+    rb"rror|RROR|xception|raceback|aused by|FATAL|atal|CRITICAL|SEVERE|anic|illed|WARN|arning|ail(?:ed|ure)|FAIL|enied|efused"
+    rb"|imed out|imeout|bort|xceed|xhaust|iolat|vict|OOM|emory|uota|pace left|xit(?:ed)? |SIG[KTSA]|xpired|navailable|uccee|etry"
 )
-_MARK = re.compile("|".join(mark.decode() for mark in MARKS))
-_DIGITS = re.compile(rb"[0-9a-f]*[0-9][0-9a-f]*")
+_DIGITS = b"0123456789"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +44,19 @@ class Skim:
 def skim_lines(lines: Iterable[str]) -> Skim:
     """Keep what may matter of lines that come one by one; bounded memory however many come."""
     head: list[LogLine] = []
-    tail: deque[LogLine] = deque(maxlen=KEEP_COUNT)
+    tail: deque[LogLine] = deque(maxlen=TAIL_COUNT)
     marked = _Keeper()
     before: deque[LogLine] = deque(maxlen=AROUND_MARK[0])
     total, after = 0, 0
     for text in lines:
         total += 1
         line = LogLine(number=total, text=text.rstrip("\r\n")[:LINE_LENGTH])
-        if total <= KEEP_COUNT:
+        if total <= WHOLE_COUNT:
             head.append(line)
             continue
         tail.append(line)
-        if _MARK.search(line.text) and marked.is_new_shape(line.text.encode("utf-8", "replace")):
+        shape = line.text.encode("utf-8", "replace").translate(None, _DIGITS)
+        if marked.fresh([shape]) and marked.counts_in(shape):
             after = AFTER_TRACEBACK if "raceback" in line.text else AROUND_MARK[1]
             marked.keep(*before)
         if after:
@@ -111,6 +105,7 @@ def _chunks(first: bytes, stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _skim_chunks(chunks: Iterator[bytes]) -> Skim:
+    """Skim block by block. A line is looked at only when its shape (the line without digits) is new: most never are."""
     head: list[LogLine] = []
     marked = _Keeper()
     total, last = 0, b""
@@ -119,53 +114,26 @@ def _skim_chunks(chunks: Iterator[bytes]) -> Skim:
             head = _numbered(chunk[: HEAD_COUNT * LINE_LENGTH], 1)[:HEAD_COUNT]
         _keep_marked(chunk, total, marked)
         total += chunk.count(b"\n") + (not chunk.endswith(b"\n"))
-        last = (last + chunk)[-TAIL_COUNT * 400 :] if len(chunk) < TAIL_COUNT * 400 else chunk[-TAIL_COUNT * 400 :]
+        last = (last + chunk[-TAIL_BYTES:])[-TAIL_BYTES:]
     texts = last.removesuffix(b"\n").split(b"\n")[-TAIL_COUNT:]
     tail = [_line(total - len(texts) + index + 1, text) for index, text in enumerate(texts)]
-    return Skim(lines=_merge(head, marked.lines(), tail), total_count=total)
+    return Skim(lines=_merge(head, marked.lines(), tail[1:] or tail), total_count=total)
 
 
 def _keep_marked(chunk: bytes, line_count: int, marked: _Keeper) -> None:
-    """Hand the neighbourhood of every mark in `chunk` to `marked`; a shape of line seen often enough is passed over."""
-    counted_to, number, kept_to = 0, line_count + 1, 0
-    for start in sorted(_mark_positions(chunk)):
-        begin = chunk.rfind(b"\n", 0, start) + 1
-        if begin < kept_to:
+    """Hand the neighbourhood of every line of trouble in `chunk` to `marked`, unless its shape came often enough before."""
+    shapes = chunk.translate(None, _DIGITS).split(b"\n")
+    wanted = marked.fresh(shapes)
+    if not wanted:
+        return
+    texts = chunk.split(b"\n")
+    kept_to = 0
+    for index, shape in enumerate(shapes):
+        if shape not in wanted or index < kept_to or not marked.counts_in(shape):
             continue
-        end = chunk.find(b"\n", start)
-        text = chunk[begin : end if end >= 0 else len(chunk)]
-        if not marked.is_new_shape(text):
-            continue
-        number += chunk.count(b"\n", counted_to, begin)
-        counted_to = begin
-        block_start, back = begin, 0
-        while back < AROUND_MARK[0] and block_start > kept_to:
-            block_start = chunk.rfind(b"\n", 0, block_start - 1) + 1
-            back += 1
-        span = AFTER_TRACEBACK if b"raceback" in text else AROUND_MARK[1]
-        kept_to = _nth_line_end(chunk, begin, span)
-        marked.keep(*_numbered(chunk[block_start:kept_to], number - back))
-
-
-def _mark_positions(chunk: bytes) -> set[int]:
-    """Give one position per marked line and mark; `find` of a fixed word is many times faster than any pattern."""
-    found: set[int] = set()
-    for mark in MARKS:
-        position = chunk.find(mark)
-        while position >= 0:
-            found.add(position)
-            line_end = chunk.find(b"\n", position)
-            position = chunk.find(mark, line_end) if line_end >= 0 else -1
-    return found
-
-
-def _nth_line_end(chunk: bytes, start: int, count: int) -> int:
-    position = start
-    for _ in range(count):
-        position = chunk.find(b"\n", position) + 1
-        if position == 0:
-            return len(chunk)
-    return position
+        start = max(kept_to, index - AROUND_MARK[0])
+        kept_to = min(len(texts), index + (AFTER_TRACEBACK if b"raceback" in shape else AROUND_MARK[1]))
+        marked.keep(*(_line(line_count + place + 1, texts[place]) for place in range(start, kept_to)))
 
 
 class _Keeper:
@@ -174,7 +142,8 @@ class _Keeper:
     def __init__(self) -> None:
         self._first: list[LogLine] = []
         self._last: deque[LogLine] = deque(maxlen=KEEP_COUNT)
-        self._shapes: dict[bytes, int] = {}
+        self._counts: dict[bytes, int] = {}
+        self._tired: set[bytes] = set()
 
     def keep(self, *lines: LogLine) -> None:
         for line in lines:
@@ -183,14 +152,26 @@ class _Keeper:
             else:
                 self._last.append(line)
 
-    def is_new_shape(self, text: bytes) -> bool:
-        """Say whether fewer than the limit of lines with this shape (digits apart) came before."""
-        shape = _DIGITS.sub(b"0", text[:300])
-        count = self._shapes.get(shape, 0) + 1
-        if count == 1 and len(self._shapes) >= KEEP_COUNT:
-            self._shapes.pop(next(iter(self._shapes)))
-        self._shapes[shape] = count
-        return count <= SAME_SHAPE_LIMIT
+    def fresh(self, shapes: list[bytes]) -> set[bytes]:
+        """Give the shapes that tell of trouble and have not come often enough yet."""
+        new = set(shapes) - self._tired
+        if len(self._tired) > SHAPE_COUNT:
+            self._tired.clear()
+        wanted = {shape for shape in new if _MARK.search(shape)}
+        self._tired |= new - wanted
+        return wanted
+
+    def counts_in(self, shape: bytes) -> bool:
+        """Count one more line of this shape; say whether it is still to be kept."""
+        if shape in self._tired:
+            return False
+        count = self._counts.get(shape, 0) + 1
+        if count >= SAME_SHAPE_LIMIT:
+            self._tired.add(shape)
+            self._counts.pop(shape, None)
+        elif len(self._counts) < SHAPE_COUNT:
+            self._counts[shape] = count
+        return True
 
     def lines(self) -> list[LogLine]:
         return [*self._first, *self._last]
