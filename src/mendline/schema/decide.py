@@ -1,0 +1,352 @@
+"""What must be done so that the view gives again what its readers expect; or why that cannot be decided here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mendline.config import Policy
+from mendline.errors import Rejected
+from mendline.schema.casts import failing_sql, present_sql, refuses
+from mendline.schema.diff import normalised
+from mendline.schema.examine import Columns, Examination
+from mendline.schema.paths import leaf_sql
+from mendline.schema.renames import Rename
+from mendline.schema.view import Mapping, Restoration, outputs
+from mendline.schema.widening import Overflow, find_overflows
+from mendline.snapshots import batch_sql
+from mendline.warehouses.base import Column, Session, Warehouse
+from mendline.warehouses.types import is_widening, same_type
+
+DOUBTFUL = 0.5  # a rename at least this likely forbids taking the column as simply gone
+KEY_WORDS = frozenset({"id", "key", "code", "no", "number", "uuid", "ref", "sku"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why no migration is decided, and what a person would have to decide or find."""
+
+    reason: str
+    needed: str = ""
+
+
+class CannotDecideError(Exception):
+    """Ends a decision; carries the refusal."""
+
+    def __init__(self, reason: str, needed: str = "") -> None:
+        super().__init__(reason)
+        self.refusal = Refusal(reason=reason, needed=needed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetAside:
+    """Rows whose value of one column does not cast: `predicate` is TRUE for them in the landing table."""
+
+    column: str
+    predicate: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """The state that should be, computed from scratch.
+
+    `sql` is the view's SELECT; `columns` what it gives. `mappings` is empty when the team's own SELECT will do.
+    """
+
+    sql: str
+    columns: Columns
+    mappings: tuple[Mapping, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    widen: tuple[Overflow, ...] = ()
+    renames: tuple[Rename, ...] = ()
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+def decide(seen: Examination, policy: Policy, warehouse: Warehouse) -> Desired | Refusal:
+    """Decide the desired state of the dataset's view (and targets). No effect; the same world gives the same answer.
+
+    1. every leaf that the view needs is mapped to a column of today, or to nothing when it is optional; 2. every cast is
+    tried on the whole batch; 3. the SELECT is put together and must bind and give exactly what it gave before.
+
+    Raises: `Unavailable` when the warehouse is away.
+    """
+    try:
+        _check_ground(seen)
+        with warehouse.reading() as session:
+            return _Decision(seen, policy, warehouse, session).desired()
+    except CannotDecideError as error:
+        return error.refusal
+
+
+def _check_ground(seen: Examination) -> None:
+    dataset = seen.dataset
+    if seen.landing is None:
+        raise CannotDecideError(f"the landing table `{dataset.landing}` is gone", "find out why it was not loaded")
+    if dataset.view is None:
+        raise CannotDecideError(
+            f"dataset `{dataset.name}` has no contract view, so there is nothing that may be redefined",
+            f"set `datasets.{dataset.name}.view`, or change the stage that reads `{dataset.landing}`",
+        )
+    if seen.current_sql is None:
+        raise CannotDecideError(f"the contract view `{dataset.view}` does not exist", "create the view again")
+    if seen.reading is None:
+        raise CannotDecideError(
+            f"`{dataset.view}` does not read `{dataset.landing}` in a way that can be followed",
+            "change the view by hand",
+        )
+    if not seen.expected:
+        raise CannotDecideError(
+            f"it is not known which columns of `{dataset.landing}` the view was written for: no good run has been "
+            f"remembered that fits it, and no contract does",
+            "change the view by hand",
+        )
+    if seen.row_count == 0:
+        raise CannotDecideError(f"the batch in `{dataset.landing}` is empty, so nothing can be proven on it", "load it")
+
+
+class _Decision:
+    def __init__(self, seen: Examination, policy: Policy, warehouse: Warehouse, session: Session) -> None:
+        assert seen.landing is not None  # checked before
+        assert seen.reading is not None
+        self.seen, self.policy, self.warehouse, self.session = seen, policy, warehouse, session
+        self.landing, self.reading = seen.landing, seen.reading
+        self.set_aside: list[SetAside] = []
+        self.renames: list[Rename] = []
+        self.notes: list[str] = []
+
+    def desired(self) -> Desired:
+        mappings = tuple(self._mapping(column) for column in self.seen.needed)
+        self._check_set_aside()
+        sql, columns = self._select(mappings)
+        widen = self._widening(sql, columns)
+        self._check_columns(columns, widen)
+        return Desired(
+            sql=sql,
+            columns=columns,
+            mappings=() if sql == self.seen.base_sql else mappings,
+            set_aside=tuple(self.set_aside),
+            widen=widen,
+            renames=tuple(self.renames),
+            notes=tuple(self.notes),
+        )
+
+    def _mapping(self, expected: Column) -> Mapping:
+        now = self.seen.column_now(expected.name)
+        if now is not None:
+            return self._same_name(expected, now)
+        source, kind = self._source_of(expected)
+        if source is None:
+            self.notes.append(f"`{expected.name}` is gone and optional: NULL")
+            return Mapping(column=expected.name, type=expected.type, kind="default", source="")
+        if kind == "cast" or not same_type(expected.type, source.type, self.warehouse.dialect):
+            self._check_cast(expected, source)
+        return Mapping(column=expected.name, type=expected.type, kind="alias", source=source.name)
+
+    def _same_name(self, expected: Column, now: Column) -> Mapping:
+        if same_type(expected.type, now.type, self.warehouse.dialect):
+            return Mapping(column=expected.name, type=expected.type, kind="same", source=now.name)
+        if is_widening(expected.type, now.type, self.warehouse.dialect) and self._failing(expected, now):
+            self.notes.append(f"`{expected.name}` is {now.type} now and needs it: passed on as it is")
+            return Mapping(column=expected.name, type=now.type, kind="wide", source=now.name)
+        self._check_cast(expected, now)
+        self.notes.append(f"`{expected.name}` is {now.type} now: cast to {expected.type}")
+        return Mapping(column=expected.name, type=expected.type, kind="cast", source=now.name)
+
+    def _source_of(self, expected: Column) -> tuple[Column | None, str]:
+        """The column that holds what `expected` held, None when it is gone and may be."""
+        spelt = [
+            column
+            for column in self.seen.now.columns  # type: ignore[union-attr]  # the landing table is there
+            if normalised(column.name) == normalised(expected.name)
+        ]
+        if len(spelt) == 1:
+            self.notes.append(f"`{expected.name}` is spelt `{spelt[0].name}` now")
+            return spelt[0], "alias"
+        if len(spelt) > 1:
+            raise CannotDecideError(f"`{expected.name}` is gone, and several columns are spelt almost like it")
+        known = self._known_alias(expected.name)
+        if known is not None:
+            self.notes.append(f"`{expected.name}` comes from `{known.name}`, as it did before")
+            return known, "alias"
+        rename = self.seen.rename_of(expected.name)
+        if rename is not None and self._may_rename(expected, rename):
+            self.renames.append(rename)
+            self.notes.append(rename.describe())
+            return self.seen.column_now(rename.new), "alias"
+        self._check_may_be_gone(expected, rename)
+        return None, "default"
+
+    def _known_alias(self, name: str) -> Column | None:
+        kept = self.seen.accommodation
+        for mapping in kept.mappings if kept else ():
+            if mapping["column"] == name and mapping["kind"] == "alias":
+                return self.seen.column_now(mapping["source"])
+        return None
+
+    def _may_rename(self, expected: Column, rename: Rename) -> bool:
+        """Whether the candidate may be taken. Raises when only a person may take it."""
+        if rename.score < DOUBTFUL or rename.against:
+            return False
+        if self._is_key(expected.name):
+            raise CannotDecideError(
+                f"the key column `{expected.name}` changed: {rename.describe()}; a key is never renamed by inference",
+                f"confirm that `{rename.new}` is the key now, and change the view `{self.seen.dataset.view}`",
+            )
+        if not rename.is_unique:
+            raise CannotDecideError(
+                f"`{expected.name}` is gone and the candidates are too close: {rename.describe()}; {rename.runner_up}",
+                f"say which column is `{expected.name}` now",
+            )
+        confirm = f"confirm it by aliasing `{rename.new}` in `{self.seen.dataset.view}`"
+        if rename.score < self.policy.min_rename_score:
+            raise CannotDecideError(
+                f"{rename.describe()}, under `policy.min_rename_score` {self.policy.min_rename_score:g}", confirm
+            )
+        if self.policy.inferred_renames != "apply":
+            raise CannotDecideError(f"{rename.describe()}; `policy.inferred_renames` is `propose`", confirm)
+        return True
+
+    def _check_may_be_gone(self, expected: Column, rename: Rename | None) -> None:
+        name = expected.name
+        column = self.seen.contract.column(name) if self.seen.contract else None
+        candidate = f"; nearest: {rename.describe()}" if rename is not None else ""
+        needed = "ask the source's owner where the column went, or change the contract"
+        if rename is not None and rename.score >= DOUBTFUL:
+            raise CannotDecideError(f"`{name}` is gone and may have been renamed{candidate}", needed)
+        if self._is_key(name):
+            raise CannotDecideError(f"the key column `{name}` is gone{candidate}", needed)
+        if column is None:
+            raise CannotDecideError(f"`{name}` is gone and no contract says that it is optional{candidate}", needed)
+        if column.is_required or column.is_unique:
+            raise CannotDecideError(f"the required column `{name}` is gone{candidate}", needed)
+
+    def _is_key(self, name: str) -> bool:
+        if self.seen.contract is not None and self.seen.contract.key:
+            return name.lower() in {key.lower() for key in self.seen.contract.key}
+        before = self.seen.before.get(name)
+        words = set(name.lower().replace(".", "_").split("_"))
+        return bool(
+            before is not None
+            and before.row_count > 1
+            and before.null_count == 0
+            and before.distinct_count >= 0.98 * before.row_count
+            and words & KEY_WORDS
+        )
+
+    def _expression(self, now: Column, *, is_all_null: bool = False) -> str:
+        sql = str(leaf_sql(self.warehouse, self.landing, now.name))
+        return present_sql(now, sql, is_all_null=is_all_null)
+
+    def _filled(self, now: Column) -> int:
+        sql = leaf_sql(self.warehouse, self.landing, now.name)
+        return int(self.session.rows(f"SELECT count({sql}) {batch_sql(self.warehouse, self.seen.dataset)}")[0][0])
+
+    def _failing(self, expected: Column, now: Column) -> int:
+        predicate = failing_sql(self.warehouse, now, expected, self._expression(now))
+        source = batch_sql(self.warehouse, self.seen.dataset)
+        return int(self.session.rows(f"SELECT count(*) FILTER (WHERE {predicate}) {source}")[0][0])
+
+    def _check_cast(self, expected: Column, now: Column) -> None:
+        """Try the cast on the batch; note the rows to set aside. Raises when it cannot be trusted."""
+        if self._filled(now) == 0:
+            return
+        reason = refuses(now, expected, self.seen.before.get(expected.name))
+        if reason:
+            raise CannotDecideError(f"`{expected.name}` was {expected.type} and is {now.type}: {reason}", _ASK)
+        if now.logical_type == "json":
+            raise CannotDecideError(f"`{expected.name}` was {expected.type} and is JSON with values now", _ASK)
+        failing = self._failing(expected, now)
+        if failing:
+            predicate = failing_sql(self.warehouse, now, expected, self._expression(now))
+            self.set_aside.append(SetAside(column=expected.name, predicate=predicate, count=failing))
+        if self._is_key(expected.name):
+            self._check_key_cast(expected, now)
+
+    def _check_key_cast(self, expected: Column, now: Column) -> None:
+        sql = self._expression(now)
+        cast = self.warehouse.safe_cast(sql, expected.type)
+        query = f"SELECT count(DISTINCT {sql}), count(DISTINCT {cast}) {batch_sql(self.warehouse, self.seen.dataset)}"
+        ((apart, together),) = self.session.rows(query)
+        if apart != together:
+            raise CannotDecideError(
+                f"the key `{expected.name}` has {apart} values as {now.type} and {together} as {expected.type}: "
+                f"the cast would change the grain",
+                _ASK,
+            )
+
+    def _check_set_aside(self) -> None:
+        if not self.set_aside:
+            return
+        predicate = " OR ".join(one.predicate for one in self.set_aside)
+        source = batch_sql(self.warehouse, self.seen.dataset)
+        rows = int(self.session.rows(f"SELECT count(*) FILTER (WHERE {predicate}) {source}")[0][0])
+        limit = self.seen.dataset.quality.max_failing_fraction
+        names = ", ".join(f"`{one.column}` ({one.count})" for one in self.set_aside)
+        if rows > limit * self.seen.row_count or rows == self.seen.row_count:
+            raise CannotDecideError(
+                f"{rows} of {self.seen.row_count} rows do not cast: {names}; "
+                f"`quality.max_failing_fraction` allows {limit:.2%}",
+                "correct the values at the source, or say how they must be read",
+            )
+
+    def _select(self, mappings: tuple[Mapping, ...]) -> tuple[str, Columns]:
+        """The team's own SELECT if it will do, else the accommodated one, tolerant of both shapes where that binds."""
+        own = str(self.seen.base_sql)
+        if all(mapping.kind in ("same", "wide") for mapping in mappings):
+            columns = self._bound(own)
+            if columns is not None and (columns == self.seen.expected_columns or _has(mappings, "wide")):
+                return own, columns
+        part = Restoration(
+            warehouse=self.warehouse, landing=self.seen.dataset.landing, now=self.landing, mappings=mappings
+        )
+        for is_tolerant in (True, False):
+            sql = self.reading.over(part.sql(is_tolerant=is_tolerant))
+            columns = self._bound(sql)
+            if columns is not None:
+                return sql, columns
+        raise CannotDecideError(
+            f"no SELECT was found that gives `{self.seen.dataset.view}` its columns over the new shape",
+            "change the view by hand",
+        )
+
+    def _bound(self, sql: str) -> Columns | None:
+        try:
+            return outputs(self.session, sql)
+        except Rejected:
+            return None
+
+    def _widening(self, sql: str, columns: Columns) -> tuple[Overflow, ...]:
+        overflows = find_overflows(self.session, self.warehouse, self.seen.dataset, columns, sql)
+        for overflow in overflows:
+            if overflow.obstacle:
+                raise CannotDecideError(
+                    f"`{overflow.target}.{overflow.column}` is {overflow.type} and cannot hold {overflow.failing_count} "
+                    f"values of {overflow.wider}, and it cannot be widened: {overflow.obstacle}",
+                    "widen the column by hand",
+                )
+        return overflows
+
+    def _check_columns(self, columns: Columns, widen: tuple[Overflow, ...]) -> None:
+        """The output must be what it was, but for columns that are wider and whose targets are widened too."""
+        wider = {overflow.column.lower(): overflow.wider for overflow in widen}
+        for given, before in zip(columns, self.seen.expected_columns, strict=False):
+            if given == before:
+                continue
+            if given[0] == before[0] and wider.get(given[0].lower()) == given[1]:
+                continue
+            what = f"`{given[0]}` {given[1]} where `{before[0]}` {before[1]} was"
+            if given[0] == before[0] and is_widening(before[1], given[1], self.warehouse.dialect):
+                raise CannotDecideError(
+                    f"the view would give {what}, with values that need it, and no configured target can be widened for it",
+                    f"list the tables that must hold it in `datasets.{self.seen.dataset.name}.targets`",
+                )
+            raise CannotDecideError(f"the view would give {what}", "change the view by hand")
+        if len(columns) != len(self.seen.expected_columns):
+            raise CannotDecideError("the view would give another number of columns", "change the view by hand")
+
+
+_ASK = "ask the source's owner what the values mean now"
+
+
+def _has(mappings: tuple[Mapping, ...], kind: str) -> bool:
+    return any(mapping.kind == kind for mapping in mappings)

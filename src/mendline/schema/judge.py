@@ -1,0 +1,108 @@
+"""Does the change of shape that was seen explain the failure?"""
+
+from __future__ import annotations
+
+from mendline.incident import FindingVerdict
+from mendline.schema.diff import Change, ChangeKind, SchemaDiff
+from mendline.schema.examine import Examination
+from mendline.tools.base import ToolContext
+
+# Causes of failure (words of the classification) that a change of type brings about.
+TYPE_TROUBLE = frozenset(
+    {
+        "type_changed",
+        "unparsable_value",
+        "out_of_range",
+        "invalid_value",
+        "invalid_date",
+        "value_too_long",
+        "contract_mismatch",
+        "query_no_longer_fits",
+    }
+)
+BREAKING = (
+    ChangeKind.REMOVED,
+    ChangeKind.RENAMED,
+    ChangeKind.NESTED,
+    ChangeKind.RETYPED,
+    ChangeKind.KEY_CHANGED,
+    ChangeKind.TABLE_GONE,
+)
+
+
+def judge(seen: Examination, context: ToolContext) -> tuple[FindingVerdict, str]:
+    """Say whether what was seen explains the failure under the present hypothesis, and why, in one sentence."""
+    name = seen.dataset.name
+    changes = "; ".join(str(change) for change in _telling(seen)[:4]) or "no column changed"
+    broken = _broken(seen, changes)
+    if broken:
+        return FindingVerdict.SUPPORTS, broken
+    if not seen.expected:
+        return FindingVerdict.CANNOT_TELL, f"nothing is known of how `{name}` looked when it was good"
+    if seen.view_columns is not None and not seen.is_as_expected:
+        return _judge_columns(seen, context, changes)
+    return _judge_unbroken(seen, changes)
+
+
+def _judge_unbroken(seen: Examination, changes: str) -> tuple[FindingVerdict, str]:
+    name, view = seen.dataset.name, seen.dataset.view
+    if seen.diff.is_empty:
+        return FindingVerdict.REFUTES, f"`{name}` has the columns and types that were expected"
+    if seen.accommodation is not None:
+        return FindingVerdict.CANNOT_TELL, f"`{name}` changed, and `{view}` makes up for it: {changes}"
+    if not _needed(seen, seen.diff):
+        return FindingVerdict.REFUTES, f"`{name}` changed only where `{view}` does not read: {changes}"
+    return FindingVerdict.CANNOT_TELL, f"`{name}` changed, and `{view}` gives the same columns as before: {changes}"
+
+
+def _broken(seen: Examination, changes: str) -> str:
+    """What is certainly broken, whatever the failure; "" when nothing is."""
+    name, view = seen.dataset.name, seen.dataset.view
+    if seen.landing is None:
+        return f"the landing table `{seen.dataset.landing}` is gone"
+    if seen.current_sql is not None and seen.view_columns is None:
+        return f"`{view}` no longer binds to `{name}`: {changes} ({seen.view_error})"
+    if seen.current_sql is None and seen.diff.of(*BREAKING):
+        return f"`{name}` changed: {changes}"
+    if seen.overflows:
+        first = seen.overflows[0]
+        return f"{first.failing_count} values of `{first.column}` need {first.wider}, `{first.target}` has {first.type}"
+    return ""
+
+
+def _judge_columns(seen: Examination, context: ToolContext, changes: str) -> tuple[FindingVerdict, str]:
+    """The view binds and gives other columns than before: names always matter, types when the failure is about them."""
+    given, before = seen.view_columns or (), seen.expected_columns
+    view = seen.dataset.view
+    if [name.lower() for name, _ in given] != [name.lower() for name, _ in before]:
+        return FindingVerdict.SUPPORTS, (
+            f"`{view}` gives {len(given)} columns where {len(before)} were, or in another order: {changes}"
+        )
+    retyped = [f"`{new[0]}` {old[1]} -> {new[1]}" for new, old in zip(given, before, strict=True) if new != old]
+    summary = f"`{view}` gives other types than before: {', '.join(retyped[:4])}"
+    if (
+        _needed(seen, seen.diff, *BREAKING)
+        or context.classification.subtype in TYPE_TROUBLE
+        or _is_named(seen, context)
+    ):
+        return FindingVerdict.SUPPORTS, summary
+    return FindingVerdict.CANNOT_TELL, f"{summary}; the failure does not name them"
+
+
+def _is_named(seen: Examination, context: ToolContext) -> bool:
+    named = {value.lower() for value in context.classification.entities.get("column", ())}
+    text = context.log.text.lower()
+    leaves = {change.column.rsplit(".", maxsplit=1)[-1].lower() for change in seen.diff.changes}
+    return bool(named & leaves) or any(len(leaf) > 2 and leaf in text for leaf in leaves)
+
+
+def _needed(seen: Examination, diff: SchemaDiff, *kinds: ChangeKind) -> list[str]:
+    needed = {column.name for column in seen.needed}
+    changes = diff.of(*kinds) if kinds else diff.changes
+    return [change.column for change in changes if change.column in needed]
+
+
+def _telling(seen: Examination) -> list[Change]:
+    """The changes, those that the view reads first."""
+    needed = {column.name for column in seen.needed}
+    return sorted(seen.diff.changes, key=lambda change: change.column not in needed)

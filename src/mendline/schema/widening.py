@@ -1,0 +1,91 @@
+"""Target columns that are too narrow for what the view gives, and the additive DDL that widens them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mendline.config import Dataset
+from mendline.errors import Rejected
+from mendline.warehouses.base import Session, Warehouse
+from mendline.warehouses.names import name_parts, relation
+from mendline.warehouses.types import is_widening
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overflow:
+    """One target column that cannot hold `failing_count` of the view's values; `obstacle` is why it cannot be widened."""
+
+    target: str
+    column: str
+    type: str
+    wider: str
+    failing_count: int
+    obstacle: str = ""
+
+
+# DuckDB refuses to change the type of a column under a key, a UNIQUE, CHECK or foreign key constraint, and of any column
+# of a table that has an index. Source: tried by hand on DuckDB 2.0.0 (November 2026).
+CONSTRAINED = """
+SELECT constraint_type FROM duckdb_constraints()
+WHERE database_name = current_database() AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)
+  AND constraint_type <> 'NOT NULL'
+  AND list_contains(list_transform(constraint_column_names, lambda name: lower(name)), lower(?))"""
+INDEXED = """
+SELECT index_name FROM duckdb_indexes()
+WHERE database_name = current_database() AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)"""
+
+
+def find_overflows(
+    session: Session, warehouse: Warehouse, dataset: Dataset, given: tuple[tuple[str, str], ...], sql: str | None = None
+) -> tuple[Overflow, ...]:
+    """Find the columns of the configured targets that are a narrower type than the view's column of the same name and do
+    not hold all of its present values. `given` is what the view (or `sql`, in its stead) gives. No effect.
+    """
+    if dataset.view is None or not given:
+        return ()
+    source = f"({sql}) AS given" if sql else relation(warehouse, dataset.view)
+    types = {name.lower(): (name, kind) for name, kind in given}
+    found: list[Overflow] = []
+    for target in dataset.targets:
+        schema = session.schema(target)
+        for column in schema.columns if schema else ():
+            name, kind = types.get(column.name.lower(), ("", ""))
+            if not name or not is_widening(column.type, kind, warehouse.dialect):
+                continue
+            count = _failing(session, warehouse, source, name, column.type)
+            if count:
+                found.append(
+                    Overflow(
+                        target=target,
+                        column=column.name,
+                        type=column.type,
+                        wider=kind,
+                        failing_count=count,
+                        obstacle=_obstacle(session, target, column.name),
+                    )
+                )
+    return tuple(found)
+
+
+def widen_sql(warehouse: Warehouse, target: str, column: str, kind: str) -> str:
+    """The statement that gives a column of a table another type."""
+    return f"ALTER TABLE {relation(warehouse, target)} ALTER COLUMN {warehouse.quote(column)} SET DATA TYPE {kind}"
+
+
+def _failing(session: Session, warehouse: Warehouse, source: str, name: str, kind: str) -> int:
+    quoted = warehouse.quote(name)
+    cast = warehouse.safe_cast(quoted, kind)
+    try:
+        rows = session.rows(f"SELECT count(*) FROM {source} WHERE {quoted} IS NOT NULL AND {cast} IS NULL")
+    except Rejected:
+        return 0  # the view's values cannot be read at all: another cause, found elsewhere
+    return int(rows[0][0])
+
+
+def _obstacle(session: Session, target: str, column: str) -> str:
+    *_, schema, table = ("main", *name_parts(target))
+    constraints = session.rows(CONSTRAINED, [schema, table, column])
+    if constraints:
+        return f"`{target}.{column}` is under a {constraints[0][0]} constraint"
+    indexes = session.rows(INDEXED, [schema, table])
+    return f"`{target}` has the index `{indexes[0][0]}`" if indexes else ""

@@ -1,0 +1,104 @@
+"""Diagnostic `inspect_schema_diff`: what changed in the shape of a dataset, and whether that explains the failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mendline.config import Dataset
+from mendline.errors import MendlineError
+from mendline.incident import Finding, FindingVerdict
+from mendline.schema.examine import Examination, examine
+from mendline.schema.judge import judge
+from mendline.schema.renames import Rename
+from mendline.tools.base import ToolContext
+
+NAME = "inspect_schema_diff"
+RANK = {FindingVerdict.SUPPORTS: 0, FindingVerdict.CANNOT_TELL: 1, FindingVerdict.REFUTES: 2}
+
+
+class InspectSchemaDiff:
+    """Compares the landing table with the shape that its contract view was written for; only reads.
+
+    `data` of a finding: `changes` (kind, column, now, old_type, new_type, is_needed), `compared_with`
+    ("accommodation", "snapshot", "contract" or ""), `view_error` (why the view does not bind, ""), `view_columns` and
+    `expected_columns` ([name, type]; None and [] when not known), `renames` (old, new, score, name_score, value_score,
+    is_unique, evidence, against, runner_up), `overflows` (target, column, type, wider, failing_count, obstacle),
+    `row_count`, `is_additive`.
+    """
+
+    name = NAME
+
+    def run(self, context: ToolContext) -> tuple[Finding, ...]:
+        findings = [_look(dataset, context) for dataset in context.datasets]
+        if not findings:
+            return (
+                Finding(
+                    tool=NAME,
+                    verdict=FindingVerdict.CANNOT_TELL,
+                    summary="no dataset is configured for the failed stages, so there is no shape to compare",
+                ),
+            )
+        return tuple(sorted(findings, key=lambda finding: RANK[finding.verdict]))
+
+
+def _look(dataset: Dataset, context: ToolContext) -> Finding:
+    try:
+        seen = examine(dataset, context.services)
+    except MendlineError as error:
+        return Finding(
+            tool=NAME,
+            verdict=FindingVerdict.CANNOT_TELL,
+            summary=f"the shape of `{dataset.name}` could not be compared: {error}",
+            dataset=dataset.name,
+        )
+    verdict, summary = judge(seen, context)
+    return Finding(tool=NAME, verdict=verdict, summary=summary, dataset=dataset.name, data=_data(seen))
+
+
+def _data(seen: Examination) -> dict[str, Any]:
+    needed = {column.name for column in seen.needed}
+    return {
+        "compared_with": seen.origin,
+        "row_count": seen.row_count,
+        "is_additive": seen.diff.is_additive,
+        "changes": [
+            {
+                "kind": str(change.kind),
+                "column": change.column,
+                "now": change.now,
+                "old_type": change.old_type,
+                "new_type": change.new_type,
+                "is_needed": change.column in needed,
+            }
+            for change in seen.diff.changes
+        ],
+        "view_error": seen.view_error,
+        "view_columns": None if seen.view_columns is None else [list(pair) for pair in seen.view_columns],
+        "expected_columns": [list(pair) for pair in seen.expected_columns],
+        "renames": [_rename_data(rename) for rename in seen.renames],
+        "overflows": [
+            {
+                "target": overflow.target,
+                "column": overflow.column,
+                "type": overflow.type,
+                "wider": overflow.wider,
+                "failing_count": overflow.failing_count,
+                "obstacle": overflow.obstacle,
+            }
+            for overflow in seen.overflows
+        ],
+    }
+
+
+def _rename_data(rename: Rename) -> dict[str, Any]:
+    return {
+        "old": rename.old,
+        "new": rename.new,
+        "score": rename.score,
+        "name_score": rename.name_score,
+        "value_score": rename.value_score,
+        "is_unique": rename.is_unique,
+        "evidence": list(rename.evidence),
+        "against": list(rename.against),
+        "runner_up": rename.runner_up,
+    }
