@@ -17,14 +17,6 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path
 PLUGINS = {value.split(":")[0].removeprefix("mendline.") for offers in BUILT_IN.values() for value in offers.values()}
 STEPS = ("classify", "monitor", "report", "scorecard", "tools")
 HUBS = ("app", "hands", "workflow")
-# What must not be there, and is: to be taken out of this list, never added to without a reason beside it.
-KNOWN_DEBT = {
-    "tools.retry_with_backoff imports tools.check_api_status",  # the probe that both use wants a file of its own
-    "tools.retrieve_logs imports classify",  # reading a log is shared by the tool, the verdict and `mendline triage`
-    "tools.retrieve_logs imports classify.log_reader",
-    "monitor.intake imports tools.verify_pipeline_stage",  # for the tag of our own runs, which belongs to engines.base
-}
-
 COMMON_WORDS = {"disk_full"}  # a fault of the demo is called like the subtype that it provokes
 
 
@@ -65,7 +57,7 @@ def imports(module: str) -> Iterator[str]:
 def test_the_direction_holds(rule: str) -> None:
     edges = {(module, used) for module in MODULES for used in imports(module)}
     broken = {f"{module} imports {used}" for module, used in edges if RULES[rule](module, used)}
-    assert sorted(broken - KNOWN_DEBT) == []
+    assert sorted(broken) == []
 
 
 def test_every_plugin_that_is_built_in_has_its_file() -> None:

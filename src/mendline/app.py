@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
-from mendline.config import Config
+from mendline import registry
+from mendline.config import Config, Dataset
 from mendline.durable import Durable
 from mendline.engines.base import Engine
-from mendline.engines.dagster import Dagster
-from mendline.errors import InputError, RefusedByPolicy, Unavailable
+from mendline.errors import InputError, MendlineError, RefusedByPolicy
 from mendline.hands import Hands
 from mendline.incident import (
+    Classification,
     Declined,
+    Failure,
+    FailureKind,
+    FailureType,
     Finding,
+    Incident,
+    LogExcerpt,
     Plan,
     Receipt,
 )
@@ -32,15 +38,8 @@ from mendline.scorecard.metrics import serve_metrics
 from mendline.steps import Steps
 from mendline.stores.base import IncidentRecord
 from mendline.stores.sql import SqlStore
-from mendline.tools.apply_quality_filter import ApplyQualityFilter
-from mendline.tools.apply_schema_migration import ApplySchemaMigration
 from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
-from mendline.tools.check_api_status import CheckApiStatus
-from mendline.tools.inspect_schema_diff import InspectSchemaDiff
-from mendline.tools.profile_failed_batch import ProfileFailedBatch
-from mendline.tools.retry_with_backoff import RetryWithBackoff
 from mendline.warehouses.base import Warehouse
-from mendline.warehouses.duckdb import DuckDB
 from mendline.workflow import handle_incident
 
 LOG = logging.getLogger("mendline")
@@ -58,10 +57,13 @@ class App:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.store = SqlStore(f"sqlite:///{self.directory / 'state.db'}")
         self.engines: Mapping[str, Engine] = {
-            name: Dagster(name, engine, root=config.root) for name, engine in config.engines.items()
+            name: registry.load("engines", item.kind)(name, item, root=config.root)
+            for name, item in config.engines.items()
         }
         self.warehouses: Mapping[str, Warehouse] = {
-            name: DuckDB(name, config.path(item.path), lock_timeout_s=item.lock_timeout_seconds)
+            name: registry.load("warehouses", item.kind)(
+                name, config.path(item.path), lock_timeout_s=item.lock_timeout_seconds
+            )
             for name, item in config.warehouses.items()
         }
         self.services = Services(
@@ -71,12 +73,9 @@ class App:
             store=self.store,
             ledger=Ledger(store=self.store, now=lambda: datetime.now(UTC)),
         )
-        self.diagnostics: dict[str, Diagnostic] = {
-            tool.name: tool for tool in (InspectSchemaDiff(), ProfileFailedBatch(), CheckApiStatus())
-        }
-        self.repairs: dict[str, Repair] = {
-            tool.name: tool for tool in (ApplySchemaMigration(), ApplyQualityFilter(), RetryWithBackoff())
-        }
+        tools = [plugin() for plugin in registry.load_all("tools").values()]
+        self.diagnostics = {tool.name: tool for tool in tools if isinstance(tool, Diagnostic)}
+        self.repairs = {tool.name: tool for tool in tools if isinstance(tool, Repair)}
         self.hands = Hands(
             services=self.services,
             playbook=load_playbook(config.path(config.playbook) if config.playbook else None),
@@ -148,7 +147,7 @@ class App:
 
     def _watch(self, intake: Intake, stop: threading.Event) -> None:
         for pipeline in self.config.pipelines:
-            _unless_away(lambda pipeline=pipeline: intake.baseline(pipeline), stop)
+            _unless_away(partial(intake.baseline, pipeline), stop)
         pollers = [Poller(engine, self.store, on_run=intake.on_run) for engine in self.engines.values()]
         LOG.info("watching %s", ", ".join(sorted(self.config.pipelines)))
         while not stop.is_set():
@@ -180,7 +179,11 @@ class App:
     def _tool_context(self, name: str, incident_id: str | None, dataset: str | None) -> ToolContext:
         if dataset is not None and dataset not in self.config.datasets:
             raise InputError(f"there is no dataset `{dataset}`; there are {', '.join(sorted(self.config.datasets))}")
-        record = self.store.incident(incident_id) if incident_id else None
+        if incident_id is None:
+            if dataset is None or name in self.repairs:
+                raise InputError(f"`{name}` needs an incident: give `--incident ID` (`mendline incidents` lists them)")
+            return self._looking_at(self.config.datasets[dataset])
+        record = self.store.incident(incident_id)
         if record is None:
             raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists them")
         incident = record.incident
@@ -194,11 +197,32 @@ class App:
             context = replace(context, findings=tuple(found))
         return context
 
+    def _looking_at(self, dataset: Dataset) -> ToolContext:
+        """A context without an incident: somebody wants to look at a dataset as it is now."""
+        settings = self.config.pipelines[dataset.pipeline]
+        run = self.engines[settings.engine].latest_success(settings.job or dataset.pipeline)
+        if run is None:
+            raise InputError(f"`{dataset.pipeline}` has no successful run yet, so there is nothing to compare with")
+        now = datetime.now(UTC)
+        failure = Failure(
+            run=run, root_run_id=run.run_id, stage=dataset.loaded_by, kind=FailureKind.BAD_DATA, failed_at=now
+        )
+        incident = Incident(
+            id="", fingerprint="", engine=settings.engine, pipeline=dataset.pipeline, failures=(failure,), opened_at=now
+        )
+        log = LogExcerpt(source="none", lines=(), total_count=0)
+        belief = Classification(
+            type=FailureType.UNKNOWN, subtype="", confidence=0.0, evidence=(), recommended_next_step="escalate"
+        )
+        return ToolContext(
+            services=self.services, incident=incident, log=log, classification=belief, datasets=(dataset,)
+        )
 
-def _unless_away(call: Any, stop: threading.Event) -> None:
-    """Call; when the other side is away, say so and let the next round try again."""
+
+def _unless_away(call: Callable[[], object], stop: threading.Event) -> None:
+    """Call; what cannot be done now is said, and tried again in the next round: the watch itself never ends."""
     try:
         call()
-    except Unavailable as error:
+    except MendlineError as error:
         LOG.warning("%s; trying again", error)
         stop.wait(AWAY_SECONDS)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mendline import lineage
-from mendline.classify import verdict
+from mendline.classify import log_reader, verdict
 from mendline.contracts import load_contract
-from mendline.engines.base import Engine, RunState
+from mendline.engines.base import TAG_INCIDENT, Engine, RunState
 from mendline.errors import Unavailable
 from mendline.incident import (
     Attempt,
@@ -21,6 +21,7 @@ from mendline.incident import (
     FailureType,
     Incident,
     LogExcerpt,
+    LogLine,
     Outcome,
     OutcomeKind,
     Plan,
@@ -36,7 +37,7 @@ from mendline.snapshots import remember
 from mendline.tools import escalate
 from mendline.tools import verify_pipeline_stage as verifying
 from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
-from mendline.tools.retrieve_logs import retrieve_logs
+from mendline.tools.retrieve_logs import WATCH, retrieve_logs
 
 LEASE_SECONDS = 3600.0
 WATCHED = 0.95  # a contract check that was counted, not inferred from words
@@ -77,7 +78,7 @@ class Hands:
         chain = self.engine(incident).run_chain(incident.failures[0].root_run_id)
         states = verifying.merged_states(chain)
         later = chain[-1]
-        if later.run.run_id == incident.run.run_id or verifying.TAG_INCIDENT in later.tags:
+        if later.run.run_id == incident.run.run_id or TAG_INCIDENT in later.tags:
             return None
         return later.run if all(states.get(stage) == "succeeded" for stage in incident.stages) else None
 
@@ -90,7 +91,11 @@ class Hands:
 
     def retrieve_logs(self, incident: Incident, run: RunRef) -> LogExcerpt:
         self.set_phase(incident, "reading logs")
-        return retrieve_logs(self.engine(incident), incident.failures[0], run, self.redactor)
+        source, lines = retrieve_logs(self.engine(incident), incident.failures[0], run, self.redactor)
+        if source == WATCH:
+            kept = tuple(LogLine(number=number, text=text) for number, text in enumerate(lines, start=1))
+            return LogExcerpt(source=source, lines=kept, total_count=len(kept))
+        return log_reader.read(lines, source=source).excerpt
 
     def classify(self, incident: Incident, log: LogExcerpt) -> Classification:
         """What the log says; for what the data watch counted itself, and for a lost process, what that says."""

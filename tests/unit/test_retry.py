@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mendline.config import Retry
-from mendline.tools.check_api_status import retry_after
+from mendline.probing import retry_after
 from mendline.tools.retry_with_backoff import backoff
 
 

@@ -10,6 +10,10 @@ from typing import Any, Protocol
 
 from mendline.incident import Failure, RunRef
 
+# How a run that Mendline started says so, in the engine's own tags.
+TAG_INCIDENT = "mendline/incident"
+TAG_ATTEMPT = "mendline/attempt"
+
 
 class RunState(StrEnum):
     """The states that matter to Mendline."""

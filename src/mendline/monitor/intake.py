@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mendline import lineage
 from mendline.config import Dataset
-from mendline.engines.base import FinishedRun, RunDescription, RunState
+from mendline.engines.base import TAG_INCIDENT, FinishedRun, RunDescription, RunState
+from mendline.errors import Rejected
 from mendline.incident import Failure, FailureKind, Incident
 from mendline.monitor.correlation import correlate, fingerprint
 from mendline.monitor.data_quality import watch
 from mendline.snapshots import remember
 from mendline.tools.base import Services
-from mendline.tools.verify_pipeline_stage import TAG_INCIDENT
+
+LOG = logging.getLogger("mendline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,11 @@ class Intake:
     def _bad_data(self, run: FinishedRun, dataset: Dataset) -> Failure | None:
         if not self.services.config.monitor.watch_quality or dataset.contract is None:
             return None
-        violations = watch(dataset, self.services)
+        try:
+            violations = watch(dataset, self.services)
+        except Rejected as error:  # one dataset that cannot be read must not hold up the run's others
+            LOG.warning("`%s` was not checked: %s", dataset.name, error)
+            return None
         if not violations:
             return None
         description = self.services.engines[run.run.engine].describe(run.run)
@@ -104,5 +111,3 @@ def _first_reader(dataset: Dataset, description: RunDescription) -> str | None:
     reading = lineage.readers(dataset, description.upstream)
     ran = [stage for stage in description.upstream if stage in reading]
     return ran[0] if ran else dataset.loaded_by
-
-

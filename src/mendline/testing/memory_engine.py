@@ -81,8 +81,8 @@ class MemoryEngine:
         key: str,
         tags: Mapping[str, str],
         config: Mapping[str, Any] | None = None,
-        detailed_logging: bool = False,  # noqa: ARG002 - there is nothing more to say
-        timeout_s: float,  # noqa: ARG002 - a run takes no time
+        detailed_logging: bool = False,
+        timeout_s: float,
     ) -> RunDescription:
         with self._lock:
             run_id = f"rerun-{key}"

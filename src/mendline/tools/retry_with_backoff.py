@@ -10,8 +10,8 @@ from mendline.config import Retry
 from mendline.errors import Unavailable
 from mendline.incident import Check, Declined, Plan, Receipt
 from mendline.ledger import plan_key
+from mendline.probing import PERMANENT, probe, stage_sources
 from mendline.tools.base import ToolContext
-from mendline.tools.check_api_status import PERMANENT, probe, stage_sources
 
 RETRY_AFTER = re.compile(r"retry[-_ ]after['\"]?\s*[:=]?\s*['\"]?(\d{1,6})\b", re.IGNORECASE)
 
@@ -31,7 +31,9 @@ class RetryWithBackoff:
         """Decide the wait for this attempt; decline what no retry can heal."""
         refusal = _permanent(context)
         if refusal:
-            return Declined(repair=self.name, reason=refusal, needed="credentials, an address or a request that is valid")
+            return Declined(
+                repair=self.name, reason=refusal, needed="credentials, an address or a request that is valid"
+            )
         retry = context.services.config.retry
         asked = _asked_wait(context)
         if asked is not None and asked > retry.max_wait_seconds:
@@ -68,9 +70,7 @@ class RetryWithBackoff:
         receipt = Receipt(
             repair=self.name, key=plan.key, applied_at=datetime.now(UTC), summary=f"waited {plan.wait_seconds:.1f} s"
         )
-        return context.services.ledger.outside(
-            plan, context.incident.id, is_done=lambda: None, effect=lambda: receipt
-        )
+        return context.services.ledger.outside(plan, context.incident.id, is_done=lambda: None, effect=lambda: receipt)
 
     def verify(self, plan: Plan, receipt: Receipt, context: ToolContext) -> tuple[Check, ...]:
         return ()

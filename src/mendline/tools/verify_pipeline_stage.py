@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from mendline.engines.base import Engine, RunDescription, RunState
+from mendline.engines.base import TAG_ATTEMPT, TAG_INCIDENT, Engine, RunDescription, RunState
 from mendline.errors import Unavailable
 from mendline.incident import Check, Incident, Plan, RunRef, Verification, VerificationState
 from mendline.tools.base import Services, ToolContext
 
 NAME = "verify_pipeline_stage"
 WITH_LOGGING = "reprocess_with_logging"
-TAG_INCIDENT = "mendline/incident"
-TAG_ATTEMPT = "mendline/attempt"
 POLL_SECONDS = 0.2
 
 
@@ -108,7 +106,9 @@ def _state(checks: tuple[Check, ...], rerun: RunDescription) -> VerificationStat
 def _wait_until_idle(engine: Engine, services: Services, incident: Incident) -> None:
     deadline = time.monotonic() + _timeout(services, incident)
     own = (TAG_INCIDENT, incident.id)
-    while busy := [run for run in engine.active_runs() if run.pipeline == incident.run.pipeline and not _is_own(engine, run, own)]:
+    while busy := [
+        run for run in engine.active_runs() if run.pipeline == incident.run.pipeline and not _is_own(engine, run, own)
+    ]:
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"run `{busy[0].run_id}` of `{busy[0].pipeline}` has not ended, so its stages were not re-run beside it",
