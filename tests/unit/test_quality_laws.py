@@ -24,7 +24,7 @@ from mendline.warehouses.duckdb import DuckDB
 from mendline.warehouses.types import logical_type
 
 DATASET = Dataset.model_validate({"name": "d", "pipeline": "p", "warehouse": "w", "landing": "raw.t", "view": "raw.v"})
-CONFIG = Config.model_construct(datasets={"d": DATASET})
+CONFIG = Config.model_validate({"engines": {}, "pipelines": {}})
 CONTRACT = Contract(
     name="d",
     columns=(
@@ -172,7 +172,7 @@ def test_setting_aside_leaves_no_failing_row_and_restoring_brings_each_back(
     assert Counter(session.rows("FROM raw.t")) == before
 
 
-VIEWS = {
+VIEWS: dict[str, dict[str, str | None]] = {
     "SELECT x.a.b AS word, ID AS id FROM raw.t AS x": {"word": "a.b"},
     "SELECT CAST(t.other AS VARCHAR) AS word FROM raw.t": {"word": "other"},
     "SELECT * FROM (SELECT * EXCLUDE (other), other AS word FROM raw.t) AS inner_one": {"word": "other"},
