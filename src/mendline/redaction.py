@@ -47,7 +47,8 @@ def _keep_lead(kind: str) -> _Replace:
 
 
 _NAMES_A_RECORD = re.compile(
-    r"(?i)(?:\bid|_id|\border|invoice|\brun|batch|\bjob|event|offset|shipment|sku|timestamp)(?:[ _-]?(?:id|no|nr|number|key))?[\"')]*\s{0,2}[=:#]?\s{0,2}[\"'(]?$"
+    r"(?i)(?:\bid|_id|\border|invoice|\brun|batch|\bjob|event|offset|shipment|sku|timestamp)"
+    r"(?:[ _-]?(?:id|no|nr|number|key))?[\"')]*\s{0,2}[=:#]?\s{0,2}[\"'(]?$"
 )
 
 

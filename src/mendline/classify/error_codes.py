@@ -120,7 +120,7 @@ def _compile(text: str) -> re.Pattern[str]:
     body = text.replace(" ", r"\s+")
     for slot, pattern in _SLOTS.items():
         body = body.replace("{" + slot + "}", pattern)
-    lead = r"(?<![^\W_])" if text[0].isalnum() else ""
+    lead = r"(?<!\w)" if text[0].isalnum() else ""
     return re.compile(lead + body, re.IGNORECASE)
 
 

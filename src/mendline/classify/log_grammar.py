@@ -40,7 +40,10 @@ CAUSED_BY = re.compile(
 )
 GROUP = re.compile(r"^\s+\| \S")  # the lines of a Python exception group
 CONTROL = re.compile(r"(?:\\r)?\\n|\r")
-_ENDING = r"(?:Error|Errors|Exception|Interrupt|Timeout|Failure|Violation|Expired|Refused|Fault|Exit|Warning|Unavailable|Exhausted)"
+_ENDING = (
+    r"(?:Error|Errors|Exception|Interrupt|Timeout|Failure|Violation|Expired|Refused|Fault|Exit|Warning|Unavailable|Exhausted"
+    r"|Invalid|NotFound|Denied|Forbidden|Unauthorized|Aborted|Conflict|Cancell?ed|Limited|Mismatch|Failed|Lost)"
+)
 _PATH = r"(?:[A-Za-z_][\w$]*(?:\.|::))*"
 CLASS = re.compile(
     rf"(?<![\w.$/\"'=@-])({_PATH}(?:[A-Z][\w$]*{_ENDING}|(?<=\.)[a-z]*error)"
@@ -61,6 +64,20 @@ _CLASS_MARKS = (
     "arning",
     "available",
     "PG",
+    *(
+        "xhausted",
+        "Invalid",
+        "NotFound",
+        "Denied",
+        "Forbidden",
+        "Unauth",
+        "Abort",
+        "Conflict",
+        "Cancel",
+        "Limited",
+        "Mismatch",
+    ),
+    *("Failed", "Lost"),
 )
 PLAIN_CLASS = re.compile(r"^[\s|]*((?:[A-Za-z_][\w$]*\.)*[A-Za-z_][\w$]*)(?::\s|:?$)")
 DETAIL = re.compile(
@@ -99,7 +116,7 @@ _TROUBLE = _words(
 )
 ERRORISH = re.compile(
     rf"(?i:{_TROUBLE})|\bSIG(?:KILL|TERM|SEGV|ABRT|XCPU)\b"
-    r"|(?i:exit(?:ed)?(?: with)?(?: exit)? (?:code|status)[ :=]*-?[1-9])|\b[45]\d\d (?:[A-Z][a-z]+ ?)+"
+    r"|(?i:(?:exit(?:ed)?|return)(?: with)?(?: exit)?[ _](?:code|status)[ :=]*(?:-?[1-9]|Negsignal))|\b[45]\d\d (?:[A-Z][a-z]+ ?)+"
 )
 NOT_ERROR = re.compile(
     r"(?i:\b(?:0|no|zero|without(?: any)?) (?:\w+ )?(?:errors?|failures?|failed|rejected|invalid|missing|exceptions?|violations?)\b"

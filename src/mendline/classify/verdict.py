@@ -33,8 +33,9 @@ EVIDENCE_COUNT = 5
 QUOTE_LENGTH = 320
 FACTOR_WRAPPER = 0.3  # an error that another error of its chain explains
 FACTOR_HANDLED = 0.12  # the program went on after it
+FACTOR_ENDED_PROCESS = 0.75  # whatever the level: runners report a killed process as information
 FACTOR_LATER = 0.55  # an error after the first one that says something
-FACTOR_UNMARKED = 0.7  # words of trouble in a line that carries no error level and no class
+FACTOR_UNMARKED = 0.7  # words of trouble in a line with no error level and no class, beside lines that have them
 FACTOR_OVERRULED = 0.25  # a class name whose message says something else
 CORROBORATION = 0.3
 
@@ -44,6 +45,7 @@ _LOST_CONNECTION = frozenset(
 _EXPLAINED_BY_PAGE = frozenset(
     {"malformed_file", "column_missing", "field_missing", "code_bug", "truncated_file", "invalid_value"}
 )
+_ENDS_PROCESSES = frozenset({"killed_process", "out_of_memory", "evicted"})
 _SAYS_NOTHING = frozenset({"wrapper", "general_error", "aftermath", "raised_by_code"})
 # What engines print back from the data or the statement: never the error's own words.
 _ECHO = re.compile(
@@ -108,9 +110,14 @@ def _beliefs(reading: LogReading) -> list[_Belief]:
     found: list[_Belief] = []
     speaking_chain: int | None = None
     fatal = {id(error) for error in reading.fatal}
+    has_marked = any(error.class_name or error.level for error in reading.fatal)
     for record in reading.errors:
         hits = _hits(record)
         factor = _factor(record, id(record) in fatal, speaking_chain)
+        if has_marked and not record.class_name and not record.level:
+            factor *= FACTOR_UNMARKED
+        if any(hit.meaning.subtype in _ENDS_PROCESSES and hit.meaning.weight >= 0.85 for hit in hits):
+            factor = max(factor, FACTOR_ENDED_PROCESS)
         says_something = any(hit.meaning.subtype not in _SAYS_NOTHING for hit in hits)
         if id(record) in fatal and says_something and speaking_chain is None and factor >= FACTOR_UNMARKED:
             speaking_chain = record.chain
@@ -140,8 +147,6 @@ def _factor(record: ErrorRecord, is_fatal: bool, speaking_chain: int | None) -> 
     factor = 1.0 if is_fatal and not record.is_handled else 0.6 if is_fatal else FACTOR_HANDLED
     if not record.is_root:
         factor *= FACTOR_WRAPPER
-    if not record.class_name and not record.level:
-        factor *= FACTOR_UNMARKED
     if speaking_chain is not None and record.chain != speaking_chain:
         factor *= FACTOR_LATER
     return factor
@@ -173,7 +178,7 @@ def _outside_values(text: str, hits: list[Hit]) -> list[Hit]:
 
 
 def _of_record(record: ErrorRecord, hits: list[Hit], factor: float) -> list[_Belief]:
-    """Give one belief per hit and alternative; a place overrules words, and words overrule a class name."""
+    """Give one belief per hit; a place overrules words, and words overrule a class name."""
     top = CONTEXT if any(hit.kind == CONTEXT for hit in hits) else ""
     spoken = {hit.meaning.type for hit in hits if hit.kind != CLASS and hit.meaning.subtype not in _SAYS_NOTHING}
     found = []
@@ -185,10 +190,6 @@ def _of_record(record: ErrorRecord, hits: list[Hit], factor: float) -> list[_Bel
             scale *= FACTOR_OVERRULED
         meaning: Meaning = hit.meaning
         found.append(_Belief(meaning.type, meaning.subtype, meaning.weight * scale, record, hit))
-        if hit.kind == CLASS and (spoken or top):
-            continue
-        for kind, share in meaning.alternatives.items():
-            found.append(_Belief(kind, "", share * scale, record, hit))
     return found
 
 
@@ -249,11 +250,11 @@ def _shares(strengths: Mapping[FailureType, float]) -> dict[FailureType, float]:
 def _with_declared(shares: Mapping[FailureType, float], beliefs: list[_Belief]) -> dict[FailureType, float]:
     """Keep for every alternative of the leading meaning at least the share that its table row declares."""
     raised = dict(shares)
-    lead = max((b for b in beliefs if b.hit is not None), key=_specificity, default=None)
+    lead = max((b for b in beliefs if b.hit is not None), key=lambda belief: belief.weight, default=None)
     if lead is None or lead.hit is None or lead.type is not max(shares, key=lambda each: shares[each]):
         return raised
     for kind, declared in lead.hit.meaning.alternatives.items():
-        raised[kind] = max(raised.get(kind, 0.0), declared * shares[lead.type])
+        raised[kind] = max(raised.get(kind, 0.0), declared * min(1.0, shares[lead.type] / lead.hit.meaning.weight))
     total = max(1.0, sum(raised.values()))
     return {kind: share / total for kind, share in raised.items()}
 
