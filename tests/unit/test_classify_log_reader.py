@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mendline.classify import log_reader
+from mendline.classify import log_reader, skim
 from mendline.errors import InputError
 
 
@@ -117,6 +117,18 @@ def test_a_large_log_keeps_its_line_numbers_in_little_memory():
     assert ("ValueError", expected) in [(error.class_name, error.line) for error in reading.errors]
     assert reading.excerpt.total_count == 150_002
     assert peak < 60_000_000
+
+
+def test_a_traceback_across_two_blocks_of_a_large_log_is_read_whole():
+    calm = b"2026-01-01 10:00:00 INFO worker loaded batch, nothing to see here at all\n"
+    trace = "\n".join(
+        provoke("try:\n    int('x')\nexcept ValueError as error:\n    raise RuntimeError('stage failed') from error\n")
+    )
+    count = (skim.WHOLE_BYTES + skim.CHUNK_BYTES) // len(calm)
+    for shift in (-1, 0, 1):
+        content = calm * (count + shift) + trace.encode() + b"\n" + calm * count
+        reading = log_reader.read_file(io.BytesIO(content))
+        assert [error.class_name for error in reading.fatal if error.is_root] == ["ValueError"]
 
 
 def test_one_real_error_is_found_in_a_flood_of_warnings():

@@ -13,7 +13,7 @@ from mendline.errors import InputError
 from mendline.incident import LogLine
 
 WHOLE_BYTES = 4 << 20  # a log up to this size is read line by line; above it, only the neighbourhood of a mark
-CHUNK_BYTES = 2 << 20
+CHUNK_BYTES = 1 << 20
 WHOLE_COUNT = 3000
 HEAD_COUNT = 60
 TAIL_COUNT = 400
@@ -112,28 +112,39 @@ def _skim_chunks(chunks: Iterator[bytes]) -> Skim:
     for chunk in chunks:
         if not head:
             head = _numbered(chunk[: HEAD_COUNT * LINE_LENGTH], 1)[:HEAD_COUNT]
-        _keep_marked(chunk, total, marked)
-        total += chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+        total += _keep_marked(chunk, total, marked)
         last = (last + chunk[-TAIL_BYTES:])[-TAIL_BYTES:]
     texts = last.removesuffix(b"\n").split(b"\n")[-TAIL_COUNT:]
     tail = [_line(total - len(texts) + index + 1, text) for index, text in enumerate(texts)]
     return Skim(lines=_merge(head, marked.lines(), tail[1:] or tail), total_count=total)
 
 
-def _keep_marked(chunk: bytes, line_count: int, marked: _Keeper) -> None:
-    """Hand the neighbourhood of every line of trouble in `chunk` to `marked`, unless its shape came often enough before."""
-    shapes = chunk.translate(None, _DIGITS).split(b"\n")
+def _keep_marked(chunk: bytes, line_count: int, marked: _Keeper) -> int:
+    """Hand the neighbourhood of every line of trouble in `chunk` to `marked`, unless its shape came often enough before.
+
+    Gives the count of lines of `chunk`; `line_count` is that of the lines before it.
+    """
+    shapes = chunk.removesuffix(b"\n").translate(None, _DIGITS).split(b"\n")
     wanted = marked.fresh(shapes)
-    if not wanted:
-        return
+    if not wanted and not marked.owed_count:
+        return len(shapes)
     texts = chunk.split(b"\n")
     kept_to = 0
+
+    def keep(start: int, end: int) -> None:
+        nonlocal kept_to
+        kept_to = min(len(shapes), end)
+        marked.owed_count = end - kept_to  # the rest of a neighbourhood that the next block begins with
+        marked.keep(*(_line(line_count + place + 1, texts[place]) for place in range(start, kept_to)))
+
+    keep(0, marked.owed_count)
     for index, shape in enumerate(shapes):
         if shape not in wanted or index < kept_to or not marked.counts_in(shape):
             continue
-        start = max(kept_to, index - AROUND_MARK[0])
-        kept_to = min(len(texts), index + (AFTER_TRACEBACK if b"raceback" in shape else AROUND_MARK[1]))
-        marked.keep(*(_line(line_count + place + 1, texts[place]) for place in range(start, kept_to)))
+        keep(
+            max(kept_to, index - AROUND_MARK[0]), index + (AFTER_TRACEBACK if b"raceback" in shape else AROUND_MARK[1])
+        )
+    return len(shapes)
 
 
 class _Keeper:
@@ -144,6 +155,7 @@ class _Keeper:
         self._last: deque[LogLine] = deque(maxlen=KEEP_COUNT)
         self._counts: dict[bytes, int] = {}
         self._tired: set[bytes] = set()
+        self.owed_count = 0
 
     def keep(self, *lines: LogLine) -> None:
         for line in lines:
