@@ -20,6 +20,8 @@ from mendline.warehouses.types import family
 MARGIN = 0.1  # how far the best candidate must be ahead of the second, from both sides
 CONTRADICTED = 0.4  # the most that a candidate scores once something speaks against it
 MOVED = 0.95  # the name score of the same leaf at another path
+UNLIKE_NAMES = 0.6  # under this a word was exchanged for another, or all were
+UNLIKE_LIMIT = 0.75  # the most that unlike names score, however equal the values: enough to propose, not to apply
 ALIKE_NAMES = 0.9  # from here on the names are two spellings of one name
 
 
@@ -119,6 +121,8 @@ def _combined(name: float, values: Likeness) -> float:
     value = values.score if name >= ALIKE_NAMES else values.score**2
     weight = 0.65 if values.is_telling else 0.5
     score = (1 - weight) * name + weight * value
+    if name < UNLIKE_NAMES:
+        score = min(score, UNLIKE_LIMIT)
     return min(score, CONTRADICTED) if values.against else score
 
 

@@ -1,0 +1,161 @@
+"""A small world for schema repairs: one warehouse file, one dataset with its view, and the services around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from mendline.config import Config
+from mendline.incident import Classification, Declined, FailureType, LogExcerpt, LogLine, Plan
+from mendline.ledger import Ledger
+from mendline.snapshots import take_snapshot
+from mendline.testing.memory_store import MemoryStore
+from mendline.testing.values import NOON, an_incident
+from mendline.tools.apply_schema_migration import ApplySchemaMigration
+from mendline.tools.base import Services, ToolContext
+from mendline.warehouses.duckdb import DuckDB
+
+DAY_ONE = """
+SELECT (1000 + range)::INTEGER AS visit_id, 'P' || lpad((range * 7 % 300)::VARCHAR, 4, '0') AS patient_ref,
+       (range * 37 % 900 / 10 + 10)::DECIMAL(10,2) AS fee, ['ward', 'clinic', 'home'][1 + (range % 3)] AS setting,
+       (range % 12)::INTEGER AS quantity, CASE WHEN range % 4 = 0 THEN NULL ELSE 'remark ' || (range % 5) END AS remark,
+       TIMESTAMP '2026-01-01 08:00:00' + INTERVAL (range) MINUTE AS seen_at,
+       {'name': 'site ' || (range % 3), 'place': {'city': ['Bern', 'Basel', 'Chur'][1 + (range % 3)], 'zip': 3000 + range % 9}} AS site
+FROM range(400)"""
+EXPLICIT = "SELECT visit_id, patient_ref, fee, setting, quantity AS qty, remark, seen_at, site.place.city AS city FROM raw.visits"
+STAR = "SELECT * FROM raw.visits"
+COLUMNS: dict[str, dict[str, object]] = {
+    "visit_id": {"logicalType": "integer", "required": True, "primaryKey": True, "primaryKeyPosition": 1},
+    "patient_ref": {"logicalType": "string", "required": True},
+    "fee": {"logicalType": "number", "physicalType": "DECIMAL(10,2)", "required": True},
+    "setting": {"logicalType": "string", "required": True},
+    "quantity": {"logicalType": "integer", "required": True},
+    "remark": {"logicalType": "string"},
+    "seen_at": {"logicalType": "timestamp", "required": True},
+}
+
+
+@dataclass
+class World:
+    """The parts, and short ways to use them."""
+
+    services: Services
+    warehouse: DuckDB
+    context: ToolContext
+    repair: ApplySchemaMigration
+
+    def land(self, select: str) -> None:
+        self.sql(f"CREATE OR REPLACE TABLE raw.visits AS {select}")
+
+    def change(self, exclude_or_replace: str) -> None:
+        """Land day one again with its columns changed: `* EXCLUDE (..)`, `* RENAME (..)`, `* REPLACE (..)`."""
+        self.land(f"SELECT {exclude_or_replace} FROM ({DAY_ONE})")
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.warehouse.path)) as connection:
+            return connection.execute(statement).fetchall()
+
+    def good_run(self, run_id: str = "good") -> None:
+        snapshot = take_snapshot(self.services.config.datasets["visits"], run_id, self.warehouse)
+        assert snapshot is not None
+        self.services.store.save_snapshot(snapshot)
+
+    def visible(self) -> list[tuple[Any, ...]]:
+        return self.sql("SELECT * FROM model.visits ORDER BY ALL")
+
+    def plan(self) -> Plan:
+        plan = self.repair.plan(self.context)
+        assert isinstance(plan, Plan), plan
+        return plan
+
+    def declined(self) -> Declined:
+        declined = self.repair.plan(self.context)
+        assert isinstance(declined, Declined), declined
+        return declined
+
+    def fix(self) -> Plan:
+        """Plan, apply and verify; every check must pass."""
+        plan = self.plan()
+        receipt = self.repair.apply(plan, self.context)
+        failed = [check for check in self.repair.verify(plan, receipt, self.context) if not check.passed]
+        assert not failed, failed
+        return plan
+
+    def hypothesis(self, **changes: Any) -> None:
+        self.context = replace(self.context, classification=replace(self.context.classification, **changes))
+
+    def incident(self, number: str) -> None:
+        self.context = replace(self.context, incident=replace(self.context.incident, id=number))
+
+
+def make_world(
+    directory: Path,
+    view: str = EXPLICIT,
+    policy: Mapping[str, Any] | None = None,
+    dataset: Mapping[str, Any] | None = None,
+    contract: bool = True,
+) -> World:
+    warehouse = DuckDB("main", directory / "w.duckdb", 5.0)
+    connection = duckdb.connect(str(warehouse.path))
+    connection.execute("CREATE SCHEMA raw")
+    connection.execute("CREATE SCHEMA model")
+    connection.execute(f"CREATE TABLE raw.visits AS {DAY_ONE}")
+    connection.execute(f"CREATE VIEW model.visits AS {view}")
+    connection.close()
+    if contract:
+        _write_contract(directory / "visits.odcs.yaml")
+    body = {"pipeline": "p", "warehouse": "main", "landing": "raw.visits", "view": "model.visits", **(dataset or {})}
+    if contract:
+        body["contract"] = "visits.odcs.yaml"
+    config = Config.model_validate(
+        {
+            "root": directory,
+            "engines": {"e": {"kind": "dagster", "dagster_home": "d", "code": {"module": "m"}}},
+            "pipelines": {"p": {"engine": "e"}},
+            "warehouses": {"main": {"kind": "duckdb", "path": "w.duckdb"}},
+            "datasets": {"visits": {"name": "visits", **body}},
+            "policy": {"inferred_renames": "apply", **(policy or {})},
+        }
+    )
+    store = MemoryStore()
+    services = Services(
+        config=config,
+        engines={},
+        warehouses={"main": warehouse},
+        store=store,
+        ledger=Ledger(store=store, now=lambda: NOON),
+    )
+    context = ToolContext(
+        services=services,
+        incident=an_incident(incident_id="1"),
+        log=LogExcerpt(source="log", lines=(LogLine(number=1, text="BinderException"),), total_count=1),
+        classification=Classification(
+            type=FailureType.SCHEMA_CHANGE,
+            subtype="column_missing",
+            confidence=0.95,
+            evidence=(),
+            recommended_next_step="inspect_schema_diff",
+        ),
+        datasets=(config.datasets["visits"],),
+    )
+    world = World(services=services, warehouse=warehouse, context=context, repair=ApplySchemaMigration())
+    world.good_run()
+    return world
+
+
+def _write_contract(path: Path) -> None:
+    document = {
+        "version": "1.0.0",
+        "kind": "DataContract",
+        "apiVersion": "v3.1.0",
+        "id": "visits",
+        "name": "visits",
+        "status": "active",
+        "schema": [{"name": "visits", "properties": [{"name": name, **body} for name, body in COLUMNS.items()]}],
+    }
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")

@@ -1,0 +1,354 @@
+"""The schema diagnostic and repair on real DuckDB files: every change that is safe is repaired to the row, the rest declined."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mendline.errors import Rejected
+from mendline.incident import FindingVerdict
+from mendline.tools.inspect_schema_diff import InspectSchemaDiff
+
+_SPEC = importlib.util.spec_from_file_location("schema_world", Path(__file__).with_name("schema_world.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+schema_world = importlib.util.module_from_spec(_SPEC)
+sys.modules[_SPEC.name] = schema_world
+_SPEC.loader.exec_module(schema_world)
+DAY_ONE, EXPLICIT, STAR = schema_world.DAY_ONE, schema_world.EXPLICIT, schema_world.STAR
+World = Any
+Make = Callable[..., World]
+
+REPAIRABLE = {
+    "renamed": (EXPLICIT, "* RENAME (quantity AS qty_count)"),
+    "abbreviated": (EXPLICIT, "* RENAME (patient_ref AS pat_ref)"),
+    "renamed under a star": (STAR, "* RENAME (quantity AS qty)"),
+    "spelt in another case": (EXPLICIT, '* RENAME (patient_ref AS "patientRef", visit_id AS "VisitID")'),
+    "added under a star": (STAR, "*, 5 AS extra"),
+    "reordered under a star": (STAR, "* EXCLUDE (visit_id), visit_id"),
+    "retyped to text that casts": (EXPLICIT, "* REPLACE (fee::VARCHAR AS fee)"),
+    "retyped to text under a star": (STAR, "* REPLACE (quantity::VARCHAR AS quantity, seen_at::VARCHAR AS seen_at)"),
+    "widened, values fit": (EXPLICIT, "* REPLACE (quantity::BIGINT AS quantity)"),
+    "narrowed": (EXPLICIT, "* REPLACE (quantity::SMALLINT AS quantity)"),
+    "nested one level deeper": (
+        EXPLICIT,
+        "* REPLACE ({'name': site.name, 'place': {'at': {'city': site.place.city}, 'zip': site.place.zip}} AS site)",
+    ),
+    "a flat column moved into a struct": (EXPLICIT, "* EXCLUDE (setting), {'setting': setting, 'floor': 1} AS ward"),
+    "a nested leaf renamed": (
+        EXPLICIT,
+        "* REPLACE ({'name': site.name, 'place': {'city_name': site.place.city, 'zip': site.place.zip}} AS site)",
+    ),
+    "nested under a star": (
+        STAR,
+        "* REPLACE ({'name': site.name, 'at': {'place': {'city': site.place.city, 'zip': site.place.zip}}} AS site)",
+    ),
+}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def build(*arguments: Any, **options: Any) -> World:
+        return schema_world.make_world(tmp_path, *arguments, **options)
+
+    return build
+
+
+@pytest.mark.parametrize("name", sorted(REPAIRABLE))
+def test_a_repaired_view_gives_the_healthy_rows_and_undo_restores(make: Make, name: str) -> None:
+    view, change = REPAIRABLE[name]
+    world = make(view)
+    healthy, former = world.visible(), _view(world)
+    world.hypothesis(subtype="type_changed")
+    world.change(change)
+    if world.plan().parameters["columns"]:  # planning has no effect and is repeatable
+        assert world.plan() == world.plan()
+    assert _view(world) == former
+    plan = world.fix()
+    assert world.visible() == healthy
+    assert world.repair.is_done(plan, world.context)
+    again = world.repair.apply(plan, world.context)
+    assert world.visible() == healthy
+    world.repair.undo(again, world.context)
+    world.repair.undo(again, world.context)
+    assert _view(world) == former
+    assert world.services.store.accommodation("visits") is None
+    assert not world.repair.is_done(plan, world.context)
+
+
+@pytest.mark.parametrize("name", sorted(REPAIRABLE))
+def test_the_day_on_which_the_source_is_back_ends_right_by_itself(make: Make, name: str) -> None:
+    view, change = REPAIRABLE[name]
+    world = make(view)
+    healthy = world.visible()
+    world.hypothesis(subtype="type_changed")
+    world.change(change)
+    world.fix()
+    world.good_run("repaired")
+    assert world.visible() == healthy
+    world.land(DAY_ONE)
+    assert world.visible() == healthy
+
+
+def _view(world: World) -> str:
+    return str(world.sql("SELECT sql FROM duckdb_views() WHERE NOT internal")[0][0])
+
+
+def test_an_optional_column_that_is_gone_reads_null_and_comes_back(make: Make) -> None:
+    world = make()
+    healthy = world.visible()
+    world.change("* EXCLUDE (remark)")
+    world.fix()
+    assert {row[5] for row in world.visible()} == {None}
+    world.land(DAY_ONE)
+    assert world.visible() == healthy
+
+
+def test_a_change_on_top_of_an_accommodation_keeps_the_first(make: Make) -> None:
+    world = make()
+    healthy = world.visible()
+    world.change("* RENAME (quantity AS qty)")
+    world.fix()
+    world.good_run("second")
+    world.incident("2")
+    world.change("* REPLACE (fee::VARCHAR AS fee) RENAME (quantity AS qty)")
+    world.hypothesis(subtype="type_changed")
+    plan = world.fix()
+    assert world.visible() == healthy
+    assert plan.parameters["base_sql"] == world.services.store.accommodation("visits").base_sql
+    assert {m["column"] for m in plan.parameters["mappings"] if m["kind"] == "alias"} == {"quantity"}
+
+
+def test_a_view_that_the_team_redefined_is_a_new_base(make: Make) -> None:
+    world = make()
+    world.change("* RENAME (quantity AS qty)")
+    world.fix()
+    world.sql("CREATE OR REPLACE VIEW model.visits AS SELECT visit_id, qty FROM raw.visits")
+    world.good_run("theirs")
+    world.incident("2")
+    world.change("* RENAME (quantity AS qty_count)")
+    plan = world.fix()
+    assert plan.parameters["base_sql"] == "SELECT visit_id, qty FROM raw.visits"
+
+
+def test_both_names_with_different_values_stop_the_view_instead_of_mixing(make: Make) -> None:
+    world = make()
+    world.change("* RENAME (quantity AS qty_count)")
+    world.fix()
+    world.change("*, quantity + 1 AS qty_count")
+    with pytest.raises(Exception, match="both have a value"):
+        world.visible()
+    world.incident("2")
+    plan = world.repair.plan(world.context)
+    assert type(plan).__name__ == "Declined" or plan.parameters["sql"] == plan.parameters["base_sql"]
+
+
+DECLINED = {
+    "a required column is gone": ("* EXCLUDE (fee)", "required column `fee` is gone"),
+    "a decoy of other values": ("* EXCLUDE (fee), (random() * 90000)::DECIMAL(10,2) AS tax_fee", "`fee` is gone"),
+    "a decoy of another type": ("* EXCLUDE (quantity), 'x' AS quantity_unit", "required column `quantity` is gone"),
+    "the key is renamed": ("* RENAME (visit_id AS visit_number)", "key column `visit_id`"),
+    "the key is gone": ("* EXCLUDE (visit_id)", "key column `visit_id` is gone"),
+    "two equal candidates": (
+        "* EXCLUDE (quantity), quantity AS qty_new, quantity AS new_qty",
+        "candidates are too close",
+    ),
+    "nothing casts": ("* REPLACE ('n/a' AS fee)", "400 of 400 rows do not cast"),
+    "a number that was text": ("* REPLACE (visit_id AS patient_ref)", "cannot be rebuilt"),
+    "a time that is now a number": ("* REPLACE (epoch(seen_at) AS seen_at)", "in another spelling"),
+    "a zone appeared": ("* REPLACE (seen_at::TIMESTAMPTZ AS seen_at)", "time zone"),
+    "a scalar that is now a struct": ("* REPLACE ({'value': 'x', 'unit': 'CHF'} AS fee)", "`fee` is gone"),
+    "nothing changed": ("*", "nothing to change"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(DECLINED))
+def test_what_is_not_certain_is_declined_with_its_reason(make: Make, name: str) -> None:
+    change, reason = DECLINED[name]
+    world = make()
+    former = _view(world)
+    world.hypothesis(subtype="type_changed")
+    world.change(change)
+    assert reason in world.declined().reason
+    assert _view(world) == former
+
+
+def test_an_empty_batch_proves_nothing(make: Make) -> None:
+    world = make()
+    world.change("* RENAME (quantity AS qty_count)")
+    world.sql("DELETE FROM raw.visits")
+    assert "is empty" in world.declined().reason
+
+
+def test_a_missing_table_is_declined(make: Make) -> None:
+    world = make()
+    world.sql("DROP TABLE raw.visits")
+    assert "is gone" in world.declined().reason
+
+
+def test_a_rename_is_only_proposed_when_the_policy_says_so(make: Make) -> None:
+    world = make(EXPLICIT, {"inferred_renames": "propose"})
+    world.change("* RENAME (quantity AS qty_count)")
+    declined = world.declined()
+    assert "`quantity` -> `qty_count` scores" in declined.reason
+    assert "name" in declined.reason
+    assert "confirm" in declined.needed
+
+
+def test_a_score_under_the_policy_is_only_proposed(make: Make) -> None:
+    world = make(EXPLICIT, {"min_rename_score": 1.0})
+    world.change("* RENAME (quantity AS qty_count)")
+    assert "min_rename_score" in world.declined().reason
+
+
+def test_values_that_do_not_cast_are_set_aside_under_the_threshold_and_come_back(make: Make) -> None:
+    world = make()
+    healthy = world.visible()
+    world.change("* REPLACE (CASE WHEN visit_id IN (1003, 1207) THEN 'unknown' ELSE fee::VARCHAR END AS fee)")
+    landed = world.sql("SELECT * FROM raw.visits ORDER BY ALL")
+    plan = world.plan()
+    receipt = world.repair.apply(plan, world.context)
+    assert receipt.effects["set_aside_count"] == 2
+    assert all(check.passed for check in world.repair.verify(plan, receipt, world.context))
+    assert world.visible() == [row for row in healthy if row[0] not in (1003, 1207)]
+    kept = world.sql("SELECT incident_id, check_names, payload FROM raw.visits__quarantine")
+    assert [(row[0], row[1]) for row in kept] == [("1", "type_castable:fee")] * 2
+    assert world.repair.apply(plan, world.context) == receipt
+    world.repair.undo(receipt, world.context)
+    assert world.sql("SELECT * FROM raw.visits ORDER BY ALL") == landed
+
+
+def test_a_fraction_is_not_rounded_into_an_integer(make: Make) -> None:
+    world = make()
+    world.hypothesis(subtype="type_changed")
+    world.change("* REPLACE ((quantity + 0.5)::VARCHAR AS quantity)")
+    assert "rows do not cast" in world.declined().reason
+
+
+TARGET = "CREATE TABLE core_visit (visit_id INTEGER PRIMARY KEY, qty INTEGER NOT NULL)"
+WIDER = "* REPLACE (quantity::BIGINT * 1000000000 AS quantity)"
+
+
+def test_a_target_that_is_too_narrow_is_widened_and_narrowed_again(make: Make) -> None:
+    world = make(dataset={"targets": ["main.core_visit"]})
+    world.sql(TARGET)
+    world.change(WIDER)
+    world.hypothesis(subtype="out_of_range")
+    plan = world.fix()
+    assert plan.parameters["sql"] == plan.parameters["base_sql"]
+    world.sql("INSERT INTO core_visit SELECT visit_id, qty FROM model.visits")
+    receipt = world.repair.apply(plan, world.context)
+    world.repair.undo(receipt, world.context)  # its values need the width: it stays
+    assert _type_of(world, "qty") == "BIGINT"
+
+
+def test_a_widened_target_without_wide_values_is_narrowed_by_undo(make: Make) -> None:
+    world = make(dataset={"targets": ["main.core_visit"]})
+    world.sql(TARGET)
+    world.change(WIDER)
+    plan = world.plan()
+    world.repair.undo(world.repair.apply(plan, world.context), world.context)
+    assert _type_of(world, "qty") == "INTEGER"
+
+
+def _type_of(world: World, column: str) -> str:
+    query = f"SELECT data_type FROM duckdb_columns() WHERE table_name = 'core_visit' AND column_name = '{column}'"
+    return str(world.sql(query)[0][0])
+
+
+def test_a_constrained_target_is_not_widened(make: Make) -> None:
+    world = make(dataset={"targets": ["main.core_visit"]})
+    world.sql("CREATE TABLE core_visit (visit_id INTEGER PRIMARY KEY, qty INTEGER CHECK (qty >= 0))")
+    world.change(WIDER)
+    assert "CHECK" in world.declined().reason
+
+
+def test_values_that_need_a_wider_type_without_a_target_are_declined(make: Make) -> None:
+    world = make()
+    world.hypothesis(subtype="out_of_range")
+    world.change(WIDER)
+    assert "targets" in world.declined().needed
+
+
+def test_a_plan_for_another_world_is_refused_and_leaves_no_trace(make: Make) -> None:
+    world = make()
+    world.change("* RENAME (quantity AS qty_count)")
+    plan, former = world.plan(), _view(world)
+    world.change("* RENAME (quantity AS qty_count, fee AS price)")
+    with pytest.raises(Rejected, match="plan again"):
+        world.repair.apply(plan, world.context)
+    assert _view(world) == former
+    assert world.services.store.accommodation("visits") is None
+
+
+def test_a_crash_between_effect_and_memory_is_healed(make: Make) -> None:
+    world = make()
+    world.change("* RENAME (quantity AS qty_count)")
+    plan = world.plan()
+    world.repair.apply(plan, world.context)
+    world.services.store.delete_accommodation("visits")
+    world.repair.apply(plan, world.context)
+    assert world.services.store.accommodation("visits").base_sql == plan.parameters["base_sql"]
+
+
+def test_a_blanked_column_does_not_verify(make: Make) -> None:
+    world = make()
+    world.change("* RENAME (quantity AS qty_count)")
+    plan = world.plan()
+    receipt = world.repair.apply(plan, world.context)
+    blank = "SELECT * REPLACE (NULL::INTEGER AS qty) FROM (" + plan.parameters["sql"] + ")"
+    world.sql(f"CREATE OR REPLACE VIEW model.visits AS {blank}")
+    failed = [check for check in world.repair.verify(plan, receipt, world.context) if not check.passed]
+    assert any("has the values of" in check.name for check in failed)
+
+
+def test_odd_names_and_a_filtered_join_survive(make: Make) -> None:
+    view = (
+        'SELECT o.visit_id, o."fee" AS "The Fee", k.label FROM raw.visits AS o '
+        "JOIN (VALUES ('ward', 'W'), ('clinic', 'C')) AS k(setting, label) USING (setting) WHERE o.quantity > 3"
+    )
+    world = make(view)
+    healthy = world.visible()
+    world.change('* RENAME (quantity AS "Quantity ""Count""", setting AS "Setting.Kind")')
+    world.fix()
+    assert world.visible() == healthy
+
+
+def test_without_any_memory_the_contract_says_what_is_expected(make: Make) -> None:
+    world = make("SELECT visit_id, fee, remark FROM raw.visits")
+    healthy = world.visible()
+    world.services.store._snapshots.clear()
+    world.change("* EXCLUDE (remark)")
+    world.fix()
+    assert [row[:2] for row in world.visible()] == [row[:2] for row in healthy]
+    assert {row[2] for row in world.visible()} == {None}
+
+
+def test_the_diagnostic_supports_refutes_and_cannot_tell(make: Make) -> None:
+    world, tool = make(), InspectSchemaDiff()
+    (healthy,) = tool.run(world.context)
+    assert healthy.verdict is FindingVerdict.REFUTES
+    world.change("* RENAME (quantity AS qty_count)")
+    (broken,) = tool.run(world.context)
+    assert broken.verdict is FindingVerdict.SUPPORTS
+    assert broken.data["renames"][0]["new"] == "qty_count"
+    assert {change["kind"] for change in broken.data["changes"]} == {"renamed"}
+    world.change("*, 1 AS extra")
+    (added,) = tool.run(world.context)
+    assert added.verdict is FindingVerdict.REFUTES
+    world.change("* REPLACE (quantity::BIGINT AS quantity)")
+    (wider,) = tool.run(world.context)
+    assert wider.verdict is FindingVerdict.CANNOT_TELL
+
+
+def test_the_diagnostic_that_cannot_reach_the_warehouse_says_so(make: Make) -> None:
+    world = make()
+    world.warehouse.path.unlink()
+    (finding,) = InspectSchemaDiff().run(world.context)
+    assert finding.verdict is FindingVerdict.CANNOT_TELL
+    assert "no file" in finding.summary
