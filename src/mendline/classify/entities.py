@@ -11,6 +11,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("column", r"(?i)constraint failed:? \w+\.(\w+)"),
         ("column", r"(?i)\bcolumns? [\"'`\[]([^\"'`\]\n]{1,80})[\"'`\]]"),
         ("column", r"(?i)\bfields? [\"'`]([^\"'`\n]{1,80})[\"'`]"),
+        ("column", r"(?i)\bsource column \"?(\w+)"),
         ("column", r"\bKey \(\"?(\w+)\"?[,)]"),
         ("column", r"(?i)duplicate key \"(\w+): "),
         ("column", r"\bKeyError: ['\"]([\w .$-]{1,80})['\"]\s*$"),

@@ -138,7 +138,10 @@ def _literals(text: str) -> tuple[str, ...]:
 
 
 def messages_in(text: str) -> list[Hit]:
-    """Find every known message in `text` (the error line with its details), in table order."""
+    """Find every known message in `text` (the error line with its details), in table order.
+
+    A message that lies within a longer known message is part of it and is not given.
+    """
     lowered = text.lower()
     found = []
     for template in _templates():
@@ -148,7 +151,14 @@ def messages_in(text: str) -> list[Hit]:
         if match is not None:
             slots = {name.removesuffix("_q"): value for name, value in match.groupdict().items() if value}
             found.append(Hit(meaning=template.meaning, kind=MESSAGE, start=match.start(), end=match.end(), slots=slots))
-    return found
+    return [hit for hit in found if not any(_covers(other, hit) for other in found)]
+
+
+def _covers(longer: Hit, hit: Hit) -> bool:
+    within = longer.start <= hit.start and hit.end <= longer.end
+    return (
+        within and len(longer.meaning.code) > len(hit.meaning.code) and longer.end - longer.start > hit.end - hit.start
+    )
 
 
 _REASONS = (
