@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,24 @@ def has_storage(home: Path) -> bool:
     """
     base = _sqlite_folder(home)
     return base is None or all(_is_stamped(base / name) for name in SQLITE_FILES)
+
+
+def quiet_mark(home: Path) -> tuple[int, ...] | None:
+    """What changes when the run storage is written to; None where files do not say it, or not yet.
+
+    A file time has the grain of the kernel's clock: a change within the last second may still share it with another.
+    """
+    base = _sqlite_folder(home)
+    if base is None:
+        return None
+    mark: list[int] = []
+    for name in ("history/runs.db", "history/runs.db-wal"):
+        try:
+            found = (base / name).stat()
+        except FileNotFoundError:
+            continue
+        mark += [found.st_ino, found.st_size, found.st_mtime_ns]
+    return tuple(mark) if max(mark[2::3], default=0) < (time.time() - 1.0) * 1e9 else None
 
 
 def _sqlite_folder(home: Path) -> Path | None:

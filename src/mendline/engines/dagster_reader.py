@@ -5,12 +5,14 @@ Times are seconds since the epoch. Stages are step keys without their dynamic ma
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from graphlib import TopologicalSorter
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -78,8 +80,9 @@ class Reader:
         self._local = local
         self._lost_after_seconds = lost_after_seconds
         self._settled: set[str] = set()
-
-    # -- runs that ended ------------------------------------------------------------------------------------------
+        self._quiet: tuple[Any, Any] | None = None
+        self._active: list[RunRecord] = []
+        self._processes: dict[tuple[str, datetime], tuple[int, float]] = {}
 
     def finished_runs(self, cursor: dict[str, Any] | None, limit: int) -> dict[str, Any]:
         """Runs that ended after the cursor, oldest first.
@@ -88,6 +91,18 @@ class Reader:
         overlap, since a run's end is stamped before it is committed and clocks of two machines differ; `seen` takes out
         what was reported already. A storage id would be simpler, but SQLite gives ids of deleted runs out again.
         """
+        mark = self._local.quiet_mark(Path(os.environ["DAGSTER_HOME"]))
+        if mark and self._quiet == (mark, cursor) and not self._loses_one(cursor or {}):
+            return {"runs": [], "cursor": cursor}
+        found = self._news(cursor, limit)
+        self._quiet = (mark, found["cursor"]) if not found["runs"] else None
+        return found
+
+    def _loses_one(self, cursor: dict[str, Any]) -> bool:
+        known = cursor["lost"]
+        return any(self.is_lost(r, silent_only=True) for r in self._active if r.dagster_run.run_id not in known)
+
+    def _news(self, cursor: dict[str, Any] | None, limit: int) -> dict[str, Any]:
         now = time.time()
         if cursor is None:
             records = self._ended_after(now - OVERLAP_SECONDS)
@@ -128,8 +143,10 @@ class Reader:
 
     def _lost_ids(self) -> list[str]:
         filters = RunsFilter(statuses=[*ACTIVE, Status.NOT_STARTED])
-        records = self.instance.get_run_records(filters, ascending=True)
-        return [r.dagster_run.run_id for r in records if self.is_lost(r, silent_only=True)]
+        self._active = list(self.instance.get_run_records(filters, ascending=True))
+        running = {(r.dagster_run.run_id, r.update_timestamp) for r in self._active}
+        self._processes = {key: found for key, found in self._processes.items() if key in running}
+        return [r.dagster_run.run_id for r in self._active if self.is_lost(r, silent_only=True)]
 
     def finished(self, record: RunRecord) -> dict[str, Any]:
         """One ended or lost run with its failures."""
@@ -173,8 +190,6 @@ class Reader:
             {"stage": stage, "kind": "run_lost", "failed_at": ended_at, "attempt": 1} | words
             for stage in running or [None]
         ]
-
-    # -- one run --------------------------------------------------------------------------------------------------
 
     def describe(self, run_id: str) -> dict[str, Any]:
         """One run in full. Raises `NoSuchRun`."""
@@ -241,7 +256,7 @@ class Reader:
         run = record.dagster_run
         if run.status in ENDED or run.status is Status.QUEUED:
             return False
-        found = self._process(run)
+        found = self._process(record)
         now = time.time()
         if found is None:
             waiting = run.status is Status.STARTING and now - self._last_event_at(record) > START_SILENCE_SECONDS
@@ -255,20 +270,29 @@ class Reader:
             return False
         return not silent_only or now - self._last_event_at(record) >= self._lost_after_seconds
 
-    def _process(self, run: DagsterRun) -> tuple[int, float] | None:
+    def _process(self, record: RunRecord) -> tuple[int, float] | None:
         """The pid that executes a run and a time at which it had it; None when no process of this machine is known."""
+        run = record.dagster_run
         tag = run.tags.get(PROCESS_TAG)
         if tag and tag.count(":") >= 2:
             host, pid, started = tag.rsplit(":", 2)
             return (int(pid), float(started) + 1.0) if host == socket.gethostname() else None
         if run.status is Status.NOT_STARTED or not self._is_local():
             return None
-        for entry in reversed(list(self.entries(run.run_id, {Event.ENGINE_EVENT}))):
+        key = (run.run_id, record.update_timestamp)
+        if key not in self._processes:
+            pids = list(self._pids(run.run_id))
+            if not pids:
+                return None
+            self._processes[key] = pids[-1]
+        return self._processes[key]
+
+    def _pids(self, run_id: str) -> Iterator[tuple[int, float]]:
+        for entry in self.entries(run_id, {Event.ENGINE_EVENT}):
             data = entry.dagster_event.event_specific_data if entry.dagster_event else None
-            pid_text = getattr(getattr(data, "metadata", {}).get("pid"), "value", None)
-            if pid_text and str(pid_text).isdigit() and not entry.step_key:
-                return int(pid_text), entry.timestamp
-        return None
+            pid = str(getattr(getattr(data, "metadata", {}).get("pid"), "value", ""))
+            if pid.isdigit() and not entry.step_key:
+                yield int(pid), entry.timestamp
 
     def _is_local(self) -> bool:
         launcher = type(self.instance.run_launcher).__name__
