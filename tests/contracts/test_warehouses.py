@@ -214,6 +214,22 @@ def test_reads_under_a_busy_writer_are_each_whole_and_never_disturb_it(tmp_path:
     assert output.strip() == "done", "the writer was disturbed"
 
 
+def test_many_threads_of_one_query_read_the_same_bytes_as_the_engine_itself(tmp_path: Path) -> None:
+    """The engine's threads share one file handle; with one position for all they would read each other's pages."""
+    path = tmp_path / "w.duckdb"
+    query = "SELECT count(*), bit_xor(hash(a)), bit_xor(hash(b)), sum(c), bit_xor(hash(d)) FROM t"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "CREATE TABLE t AS SELECT range AS a, md5(range::VARCHAR) AS b, range * 7919 % 30000 AS c, 'x' || range % 999 AS d "
+            "FROM range(400000)"
+        )
+        right = connection.execute(query).fetchall()
+    for _ in range(4):
+        with DuckDB("main", path, 10.0).reading() as session:
+            session.execute("SET threads = 8")
+            assert session.rows(query) == right
+
+
 def test_two_threads_write_one_after_the_other(tmp_path: Path) -> None:
     warehouse = DuckDB("main", tmp_path / "w.duckdb", 10.0)
     with warehouse.writing() as session:

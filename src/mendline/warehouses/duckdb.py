@@ -6,6 +6,7 @@ go through a file system of our own that takes no lock, and an answer counts onl
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,40 @@ _locks: dict[Path, threading.RLock] = {}
 _locks_guard = threading.Lock()
 
 
+class _PositionPerThread:
+    """A file whose position is each thread's own: DuckDB seeks and reads from several threads on one handle."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self._here = threading.local()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_CUR:
+            offset += self.tell()
+        elif whence == os.SEEK_END:
+            offset += os.fstat(self._descriptor).st_size
+        self._here.position = offset
+        return offset
+
+    def tell(self) -> int:
+        return int(getattr(self._here, "position", 0))
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            size = os.fstat(self._descriptor).st_size - self.tell()
+        data = os.pread(self._descriptor, size, self.tell())
+        self._here.position = self.tell() + len(data)
+        return data
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class _LockFreeFiles(LocalFileSystem):  # type: ignore[misc]  # its base is untyped
     """Local files, read-only, opened without DuckDB's lock."""
 
@@ -51,7 +86,52 @@ class _LockFreeFiles(LocalFileSystem):  # type: ignore[misc]  # its base is unty
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
         if mode != "rb":
             raise PermissionError(f"`{path}` is opened for reading only")
-        return super()._open(path, mode, block_size, **options)
+        return _SharedFile(path)
+
+
+class _SharedFile:
+    """A file that many threads read at once through one handle.
+
+    DuckDB's threads call `seek` and then `read` on the same handle. With one common position they read each other's
+    pages; here every thread has its own, and reads do not move it for others.
+    """
+
+    mode = "rb"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._positions: dict[int, int] = {}
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: os.fstat(self._descriptor).st_size}[whence]
+        self._positions[threading.get_ident()] = start + offset
+        return start + offset
+
+    def tell(self) -> int:
+        return self._positions.get(threading.get_ident(), 0)
+
+    def read(self, size: int = -1) -> bytes:
+        position = self.tell()
+        wanted = size if size >= 0 else max(0, os.fstat(self._descriptor).st_size - position)
+        parts: list[bytes] = []
+        while wanted > 0 and (part := os.pread(self._descriptor, wanted, position)):
+            parts.append(part)
+            position, wanted = position + len(part), wanted - len(part)
+        self._positions[threading.get_ident()] = position
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def flush(self) -> None:
+        """There is nothing to write."""
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    @property
+    def closed(self) -> bool:
+        return self._descriptor < 0
 
 
 @contextmanager
