@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mendline.incident import Alternative, Classification, FailureType, Finding, FindingVerdict
 
@@ -15,6 +16,7 @@ REFUTE = 0.05
 FLOOR = 0.05
 UNSURE = 0.6
 CEILING = 0.99
+TYPE_CHANGES = ("widened", "narrowed", "retyped")
 UNSEEN = {FailureType.SCHEMA_CHANGE: 0.2, FailureType.DATA_QUALITY: 0.2, FailureType.API_FAILURE: 0.1}
 
 
@@ -63,6 +65,7 @@ def weigh(classification: Classification, tested: Sequence[Hypothesis]) -> Class
 
     A cause that every diagnostic refuted never wins: then the answer is UNKNOWN, with what is left of the belief.
     """
+    tested = _without_symptoms(tested)
     shares = _shares(tested, classification)
     best = max(tested, key=lambda hypothesis: hypothesis.weight)
     if _is_refuted(best):
@@ -81,6 +84,35 @@ def weigh(classification: Classification, tested: Sequence[Hypothesis]) -> Class
         confidence=min(CEILING, shares[best.type]),
         alternatives=_alternatives(tested, shares, best.type),
     )
+
+
+def _without_symptoms(tested: Sequence[Hypothesis]) -> tuple[Hypothesis, ...]:
+    """Rows that fail only in columns whose type the source changed are what that change looks like in the data.
+
+    They do not speak for bad data as a cause of its own, however few they are: setting them aside would drop good rows.
+    """
+    supporting = [f for h in tested for f in h.findings if f.verdict is FindingVerdict.SUPPORTS]
+    retyped = {(f.dataset, column) for f in supporting for column in _columns(f.data.get("changes"), TYPE_CHANGES)}
+    return tuple(
+        replace(
+            hypothesis,
+            findings=tuple(
+                replace(finding, verdict=FindingVerdict.CANNOT_TELL) if _is_symptom(finding, retyped) else finding
+                for finding in hypothesis.findings
+            ),
+        )
+        for hypothesis in tested
+    )
+
+
+def _columns(changes: Any, kinds: tuple[str, ...]) -> set[str]:
+    return {str(change["column"]).lower() for change in changes or () if change["kind"] in kinds}
+
+
+def _is_symptom(finding: Finding, retyped: set[tuple[str | None, str]]) -> bool:
+    checks = finding.data.get("checks") or ()
+    failing = {(finding.dataset, str(column).lower()) for check in checks for column in check["columns"]}
+    return finding.verdict is FindingVerdict.SUPPORTS and bool(failing) and failing <= retyped
 
 
 def _shares(tested: Sequence[Hypothesis], classification: Classification) -> dict[FailureType, float]:

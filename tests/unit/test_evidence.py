@@ -42,6 +42,28 @@ def test_a_supported_schema_change_beats_a_log_that_speaks_of_data() -> None:
     assert settled.type is SCHEMA
 
 
+def both_support(failing_column: str, kind: str) -> Classification:
+    said = belief(QUALITY, 0.8, (SCHEMA, 0.1))
+    found = {
+        QUALITY: {"checks": [{"name": "type_castable", "columns": [failing_column]}]},
+        SCHEMA: {"changes": [{"kind": kind, "column": "Weight"}]},
+    }
+    tested = [
+        replace(
+            h,
+            findings=(Finding(tool="t", verdict=FindingVerdict.SUPPORTS, summary="", dataset="d", data=found[h.type]),),
+        )
+        for h in hypotheses(said)
+    ]
+    return weigh(said, tested)
+
+
+def test_rows_that_fail_only_where_the_type_changed_are_a_symptom() -> None:
+    assert both_support("weight", "widened").type is SCHEMA
+    assert both_support("weight", "added").type is QUALITY
+    assert both_support("height", "widened").type is QUALITY
+
+
 def test_a_refuted_cause_gives_way_to_the_next() -> None:
     said = belief(SCHEMA, 0.7, (QUALITY, 0.2))
     settled = weigh(said, examined(said, SCHEMA_CHANGE=FindingVerdict.REFUTES, DATA_QUALITY=FindingVerdict.SUPPORTS))
