@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from mendline.demo.faults.base import Fault, Injection, Site, restore, run_day
@@ -11,6 +12,9 @@ from mendline.demo.oracle import EndState
 from mendline.demo.world import World
 
 FAULT_DAY = 2
+
+Change = Callable[[Site, int], Injection]
+"""What is done to a reference world on the day of that number, before its run."""
 
 
 class References:
@@ -25,32 +29,45 @@ class References:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._made: dict[str, Path] = {}
 
-    def warehouse(self, fault: Fault, days: int) -> Path:
-        """The closed warehouse file that a fault's own must equal after `days` days."""
-        is_plain = fault.end_state is not EndState.UNTOUCHED and fault.reference is None
-        variant = f"reference-{'plain' if is_plain else fault.name}-{days}"
+    def warehouse(self, fault: Fault, end_state: EndState, days: int) -> Path:
+        """The closed warehouse file that the fault's own must equal after `days` days to be in `end_state`."""
+        is_helped = end_state is not EndState.UNTOUCHED
+        is_plain = is_helped and fault.reference is None
+        name = "plain" if is_plain else fault.name if is_helped else f"{fault.name}-unhelped"
+        variant = f"reference-{name}-{days}"
+        change = _nothing if is_plain else _repaired(fault) if is_helped else _unhelped(fault)
         with self._locks[variant]:
             if variant not in self._made:
-                self._made[variant] = self._make(variant, None if is_plain else fault, days)
+                self._made[variant] = self._make(variant, change, days)
             return self._made[variant]
 
-    def _make(self, variant: str, fault: Fault | None, days: int) -> Path:
+    def _make(self, variant: str, change: Change, days: int) -> Path:
         world = self._base.clone(self._directory / variant)
         with world.open_servers() as servers:
             for number in range(FAULT_DAY, days + 1):
                 site = Site(world=world, servers=servers, day=world.day(number))
                 if number > FAULT_DAY:
                     restore(site, self._base)
-                run_day(site, _changed(site, fault, number))
+                run_day(site, change(site, number))
         return world.warehouse
 
 
-def _changed(site: Site, fault: Fault | None, number: int) -> Injection:
-    """Make the change that the declared end amounts to on one day."""
-    if fault is None:
-        return Injection()
-    if fault.end_state is EndState.UNTOUCHED:
-        return fault.inject(site) if number == FAULT_DAY else Injection()
-    if fault.reference is not None and (number == FAULT_DAY or (number == FAULT_DAY + 1 and fault.lasting)):
-        fault.reference(site)
+def _nothing(_site: Site, _number: int) -> Injection:
     return Injection()
+
+
+def _unhelped(fault: Fault) -> Change:
+    def change(site: Site, number: int) -> Injection:
+        return fault.inject(site) if number == FAULT_DAY else Injection()
+
+    return change
+
+
+def _repaired(fault: Fault) -> Change:
+    def change(site: Site, number: int) -> Injection:
+        is_changed = number == FAULT_DAY or (number == FAULT_DAY + 1 and fault.lasting is not None)
+        if fault.reference is not None and is_changed:
+            fault.reference(site)
+        return Injection()
+
+    return change

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from mendline.demo.faults.base import Fault, Injection, Site, restore, run_day
-from mendline.demo.oracle import BadRows, judge
+from mendline.demo.oracle import BadRows, EndState, judge
 from mendline.demo.references import FAULT_DAY, References
 from mendline.demo.run_record import runs, stage_ends
 from mendline.demo.service import Service, Watcher, watching
@@ -17,6 +17,7 @@ from mendline.errors import Unavailable
 from mendline.stores.base import IncidentRecord
 
 END_TIMEOUT_S = 120.0
+LEFT_ALONE = ("awaiting_approval", "escalated")
 OUTCOMES = ("none", "recovered", "resolved", "awaiting_approval", "escalated")  # from best to worst
 
 
@@ -89,10 +90,13 @@ class Story:
         except Unavailable as error:
             self._complaints.append(str(error))
         self._say("comparing the warehouse with the reference")
+        # Whoever calls for a person must have left everything as it was, also where a repair was hoped for.
+        is_left = any(_outcome(record) in LEFT_ALONE for record in incidents)
+        end_state = EndState.UNTOUCHED if is_left else self.fault.end_state
         verdict = judge(
             world.warehouse,
-            self.references.warehouse(self.fault, self.last_day),
-            end_state=self.fault.end_state,
+            self.references.warehouse(self.fault, end_state, self.last_day),
+            end_state=end_state,
             bad_rows=self._bad_rows,
         )
         return self._told(incidents, verdict.differences)
