@@ -56,6 +56,10 @@ ONE_CAUSE = {
         "column m.net_weight does not exist\nLINE 1: SELECT m.net_weight",
         'column "net_weight" does not exist\nLINE 7: net_weight',
     ),
+    "memory, in other amounts and units, with a link to the manual": (
+        "Out of Memory Error: failed to allocate data of size 32.0 MiB (500.0 KiB/22.8 MiB used)\nSee https://d.example/x",
+        "Out of Memory Error: failed to allocate data of size 32.0 MiB (0 bytes/22.8 MiB used)\nSee https://d.example/x",
+    ),
     "a missing table": (
         "Catalog Error: Table with name manifest does not exist!\nDid you mean crew?\nLINE 2: FROM manifest",
         "Catalog Error: Table with name manifest does not exist!\nDid you mean crate?\nLINE 5: JOIN manifest",

@@ -41,6 +41,7 @@ INTRODUCED = re.compile(
 )
 NAMES_ONLY = ("KeyError", "AttributeError", "NameError", "ModuleNotFoundError", "ImportError")
 PLACE = re.compile(r"\b(?:line|position|pos|column|char|character|offset|row|at byte)s?:? \d+", re.IGNORECASE)
+SIZE = re.compile(r"\b\d+(?:\.\d+)? ?(?:bytes?|[kmgt]i?b)\b", re.IGNORECASE)
 HEX_OR_NUMBER = re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|[-+]?\d+(?:[.,:/-]\d+)*", re.IGNORECASE)
 
 
@@ -85,9 +86,10 @@ def signature(failure: Failure) -> str:
         if found:
             return f"{failure.kind}: missing {thing} {found['name'].rsplit('.', 1)[-1].casefold()}"
     first = message.splitlines()[0] if message else ""
-    url = URL.search(message)
+    # Only the first line names the service; further down, errors like to link to their documentation.
+    url = URL.search(first)
     if url:
-        return f"{failure.kind}: {_of_service(failure.error_class, message, url)}"
+        return f"{failure.kind}: {_of_service(failure.error_class, first, url)}"
     says_where = bool(first) and not NETWORK.search(f"{failure.error_class} {first}")
     where = "" if says_where else f" in {failure.stage}"
     return f"{failure.kind}: {failure.error_class}: {_masked(first, failure.error_class)}{where}"
@@ -103,7 +105,7 @@ def _of_service(error_class: str, message: str, url: re.Match[str]) -> str:
 def _masked(line: str, error_class: str) -> str:
     if error_class not in NAMES_ONLY:
         line = INTRODUCED.sub(lambda found: found[0] if found["before"] else "'?'", line)
-    line = PLACE.sub("#", line)
+    line = SIZE.sub("#", PLACE.sub("#", line))
     # Digits inside an identifier belong to it; only free-standing numbers are masked.
     return re.sub(r"(?<![\w\"'.])" + f"(?:{HEX_OR_NUMBER.pattern})" + r"(?![\w\"'])", "#", line, flags=re.IGNORECASE)
 
