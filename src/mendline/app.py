@@ -146,9 +146,11 @@ class App:
         return self.store.incidents(limit=EVERY)
 
     def _watch(self, intake: Intake, stop: threading.Event) -> None:
+        pollers = [Poller(engine, self.store, on_run=intake.on_run) for engine in self.engines.values()]
+        for poller in pollers:  # the first poll marks where watching begins: nothing that ends from here on is missed
+            _unless_away(poller.poll, stop)
         for pipeline in self.config.pipelines:
             _unless_away(partial(intake.baseline, pipeline), stop)
-        pollers = [Poller(engine, self.store, on_run=intake.on_run) for engine in self.engines.values()]
         LOG.info("watching %s", ", ".join(sorted(self.config.pipelines)))
         while not stop.is_set():
             for poller in pollers:

@@ -26,6 +26,7 @@ Make = Callable[..., World]
 
 REPAIRABLE = {
     "renamed": (EXPLICIT, "* RENAME (quantity AS qty_count)"),
+    "the key under another name, still one per row": (EXPLICIT, "* RENAME (visit_id AS visit_number)"),
     "abbreviated": (EXPLICIT, "* RENAME (patient_ref AS pat_ref)"),
     "renamed under a star": (STAR, "* RENAME (quantity AS qty)"),
     "spelt in another case": (EXPLICIT, '* RENAME (patient_ref AS "patientRef", visit_id AS "VisitID")'),
@@ -152,7 +153,10 @@ DECLINED = {
     "a required column is gone": ("* EXCLUDE (fee)", "required column `fee` is gone"),
     "a decoy of other values": ("* EXCLUDE (fee), (random() * 90000)::DECIMAL(10,2) AS tax_fee", "`fee` is gone"),
     "a decoy of another type": ("* EXCLUDE (quantity), 'x' AS quantity_unit", "required column `quantity` is gone"),
-    "the key is renamed": ("* RENAME (visit_id AS visit_number)", "key column `visit_id`"),
+    "the key is renamed and no longer one per row": (
+        "* EXCLUDE (visit_id), CASE WHEN visit_id = 1000 THEN 1001 ELSE visit_id END AS visit_number",
+        "not one per key",
+    ),
     "the key is gone": ("* EXCLUDE (visit_id)", "key column `visit_id` is gone"),
     "two equal candidates": (
         "* EXCLUDE (quantity), quantity AS qty_new, quantity AS new_qty",

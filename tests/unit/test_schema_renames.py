@@ -53,6 +53,9 @@ def profile(
         ("city", "address.city", 0.95),
         ("delivery.city", "delivery.address.city", 0.95),
         ("email", "email_address", 0.7),
+        ("customer_id", "client_id", 0.85),
+        ("order_id", "order_no", 0.85),
+        ("parcel.number", "parcel.parcel_no", 0.75),
     ],
 )
 def test_spellings_of_one_name_are_alike(old: str, new: str, at_least: float) -> None:
@@ -178,3 +181,22 @@ def test_columns_without_values_never_prove_a_rename() -> None:
         [column("fee_a", "DOUBLE")], [column("feeA2", "DOUBLE")], {"fee_a": empty}, {"feeA2": empty}, {}
     )
     assert found.score <= 0.6
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("ship_city", "bill_city"), ("min_load", "max_load"), ("unit_price", "list_price")]
+)
+def test_a_sibling_that_holds_the_very_same_values_is_left_to_a_person(old: str, new: str) -> None:
+    (found,) = find_renames([column(old)], [column(new)], {old: profile(old)}, {new: profile(new)}, {})
+    assert found.score < 0.8
+
+
+def test_another_name_for_the_same_thing_with_the_same_values_is_a_rename() -> None:
+    (found,) = find_renames(
+        [column("customer_id")],
+        [column("client_id")],
+        {"customer_id": profile("customer_id")},
+        {"client_id": profile("client_id")},
+        {},
+    )
+    assert found.score > 0.9

@@ -187,9 +187,9 @@ class _Decision:
         """Whether the candidate may be taken. Raises when only a person may take it."""
         if rename.score < DOUBTFUL or rename.against:
             return False
-        if self._is_key(expected.name):
+        if self._is_key(expected.name) and not self._keeps_grain(expected.name, rename.new):
             raise CannotDecideError(
-                f"the key column `{expected.name}` changed: {rename.describe()}; a key is never renamed by inference",
+                f"the key column `{expected.name}` changed: {rename.describe()}; the rows are not one per key with it",
                 f"confirm that `{rename.new}` is the key now, and change the view `{self.seen.dataset.view}`",
             )
         if not rename.is_unique:
@@ -232,6 +232,20 @@ class _Decision:
             and before.distinct_count >= 0.98 * before.row_count
             and words & KEY_WORDS
         )
+
+    def _keeps_grain(self, old: str, new: str) -> bool:
+        """Whether the batch still has one row per key, none without one, when `new` stands for `old` in the key."""
+        contract = self.seen.contract
+        names = contract.key if contract is not None and contract.key else (old,)
+        columns = [self.seen.column_now(new if name.lower() == old.lower() else name) for name in names]
+        if any(column is None for column in columns):
+            return False
+        key = [str(leaf_sql(self.warehouse, self.landing, column.name)) for column in columns if column is not None]
+        source = batch_sql(self.warehouse, self.seen.dataset)
+        filled = " AND ".join(f"{part} IS NOT NULL" for part in key)
+        sql = f"SELECT count(*), count(DISTINCT ({', '.join(key)})) FILTER (WHERE {filled}) {source}"
+        row_count, key_count = self.session.rows(sql)[0]
+        return bool(row_count == key_count)
 
     def _expression(self, now: Column, *, is_all_null: bool = False) -> str:
         sql = str(leaf_sql(self.warehouse, self.landing, now.name))

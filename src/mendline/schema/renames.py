@@ -22,7 +22,32 @@ CONTRADICTED = 0.4  # the most that a candidate scores once something speaks aga
 MOVED = 0.95  # the name score of the same leaf at another path
 UNLIKE_NAMES = 0.6  # under this a word was exchanged for another, or all were
 UNLIKE_LIMIT = 0.75  # the most that unlike names score, however equal the values: enough to propose, not to apply
-ALIKE_NAMES = 0.9  # from here on the names are two spellings of one name
+ALIKE_NAMES = 0.85  # from here on the names are two spellings of one name
+SYNONYM = 0.8  # the score of two words that people use for one thing
+EXCHANGED = 0.75  # the most for `bill_city` as `ship_city`: what a sibling holds looks the same, so a person decides
+# Words that name the same thing in tables of every trade. Source: ordinary English usage; nothing of one domain.
+SYNONYMS = tuple(
+    frozenset(words.split())
+    for words in (
+        "id identifier no num nr number key code ref reference",
+        "customer client",
+        "vendor supplier",
+        "product article item sku",
+        "quantity count units",
+        "amount total sum value",
+        "price cost charge",
+        "name label title",
+        "description text comment note remark",
+        "date day dt",
+        "time timestamp at ts datetime",
+        "type kind category class",
+        "status state",
+        "postcode zip zipcode postal",
+        "phone telephone mobile",
+        "user member account",
+        "mail email",
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +126,8 @@ def _score(
 ) -> Rename:
     name = name_similarity(old.name, new.name)
     values = likeness(before, now, family(old.logical_type), usual) if before and now else Likeness()
-    score = _combined(name, values)
+    is_sibling = name < ALIKE_NAMES and _is_sibling(_leaf(old.name), _leaf(new.name))
+    score = _combined(name, values, is_sibling=is_sibling)
     said = (f"name {name:.2f}", *values.said)
     return Rename(
         old=old.name,
@@ -114,7 +140,7 @@ def _score(
     )
 
 
-def _combined(name: float, values: Likeness) -> float:
+def _combined(name: float, values: Likeness, *, is_sibling: bool) -> float:
     if values.score is None:
         return 0.6 * name
     # Where the names are not two spellings of one, near misses in the values count double: net is not gross.
@@ -123,7 +149,9 @@ def _combined(name: float, values: Likeness) -> float:
     score = (1 - weight) * name + weight * value
     if name < UNLIKE_NAMES:
         score = min(score, UNLIKE_LIMIT)
-    return min(score, CONTRADICTED) if values.against else score
+    if values.against:
+        return min(score, CONTRADICTED)
+    return min(score, EXCHANGED) if is_sibling else score
 
 
 def name_similarity(old: str, new: str) -> float:
@@ -139,27 +167,41 @@ def name_similarity(old: str, new: str) -> float:
     return max(_words_similarity(old, new), _words_similarity(_leaf(old), _leaf(new)))
 
 
+def _is_sibling(old: str, new: str) -> bool:
+    """Whether the names share a word and differ in another, on both sides: `ship_city` and `bill_city`."""
+    matched, ours, theirs = _paired(_words(old), _words(new))
+    return matched > 0 and bool(ours) and bool(theirs)
+
+
 def _words_similarity(old: str, new: str) -> float:
-    ours, theirs = _words(old), _words(new)
-    if not ours or not theirs:
+    if not _words(old) or not _words(new):
         return 0.0
-    matched, pair_count = 0.0, 0
-    for word in list(ours):
-        other = max(theirs, key=lambda candidate: _word_similarity(word, candidate), default="")
-        similarity = _word_similarity(word, other) if other else 0.0
-        if similarity > 0:
-            matched, pair_count = matched + similarity, pair_count + 1
-            ours.remove(word)
-            theirs.remove(other)
+    matched, ours, theirs = _paired(_words(old), _words(new))
     if not matched:
         return 0.3 * SequenceMatcher(None, normalised(old), normalised(new)).ratio()
+    pair_count = len(_words(old)) - len(ours)
     exchanged, extra = min(len(ours), len(theirs)), abs(len(ours) - len(theirs))
     return matched / (pair_count + exchanged + extra * 0.34)
+
+
+def _paired(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, list[str], list[str]]:
+    """The likeness of the words that pair up, and the words that are left on either side."""
+    left, right, matched = list(ours), list(theirs), 0.0
+    for word in ours:
+        other = max(right, key=lambda candidate: _word_similarity(word, candidate), default="")
+        similarity = _word_similarity(word, other) if other else 0.0
+        if similarity > 0:
+            matched += similarity
+            left.remove(word)
+            right.remove(other)
+    return matched, left, right
 
 
 def _word_similarity(one: str, other: str) -> float:
     if one == other:
         return 1.0
+    if any(one in words and other in words for words in SYNONYMS):
+        return SYNONYM
     short, long = sorted((one, other), key=len)
     if len(short) >= 2 and _abbreviates(short, long):
         return 0.9

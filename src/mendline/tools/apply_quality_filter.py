@@ -246,7 +246,7 @@ def _plan(
     return Plan(
         repair=NAME,
         key=plan_key(
-            context.incident.id,
+            context.incident.fingerprint,
             NAME,
             context.attempt,
             dataset.name,

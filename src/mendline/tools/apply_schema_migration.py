@@ -128,7 +128,7 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
     former = context.services.store.accommodation(dataset.name) if seen.accommodation else None
     return Plan(
         repair=NAME,
-        key=plan_key(context.incident.id, NAME, dataset.name, _digest(*statements)),
+        key=plan_key(context.incident.fingerprint, NAME, dataset.name, _digest(*statements)),
         summary=_summary(seen, desired, sql),
         dataset=dataset.name,
         statements=statements,

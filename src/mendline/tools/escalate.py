@@ -24,9 +24,7 @@ SUBTYPE_STEPS = {
 }
 
 
-def recommend(
-    classification: Classification, findings: Iterable[Finding], attempts: Iterable[Attempt]
-) -> str:
+def recommend(classification: Classification, findings: Iterable[Finding], attempts: Iterable[Attempt]) -> str:
     """Say in a few sentences what a person should do: first what blocked the repair, then the step for this cause."""
     parts = []
     for attempt in attempts:

@@ -6,7 +6,6 @@ go through a file system of our own that takes no lock, and an answer counts onl
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 
 from mendline.errors import ConfigError, Rejected, Unavailable
 from mendline.warehouses.base import Column, TableSchema
+from mendline.warehouses.lock_free import SCHEME, LockFreeFiles
 from mendline.warehouses.names import name_parts, relation
 from mendline.warehouses.types import column_type, logical_type
 
-SCHEME = "mendline-read"
 POLL_S = 0.05
 # Linux stamps files with the time of its last tick (4 ms at the usual 250 Hz): two writes within one tick look like one.
 # A stamp younger than this is not trusted; the same rule as Git's "racily clean" entries. Source: git racy-git.txt.
@@ -37,101 +35,6 @@ TRANSIENT = (
 
 _locks: dict[Path, threading.RLock] = {}
 _locks_guard = threading.Lock()
-
-
-class _PositionPerThread:
-    """A file whose position is each thread's own: DuckDB seeks and reads from several threads on one handle."""
-
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-        self._here = threading.local()
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_CUR:
-            offset += self.tell()
-        elif whence == os.SEEK_END:
-            offset += os.fstat(self._descriptor).st_size
-        self._here.position = offset
-        return offset
-
-    def tell(self) -> int:
-        return int(getattr(self._here, "position", 0))
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            size = os.fstat(self._descriptor).st_size - self.tell()
-        data = os.pread(self._descriptor, size, self.tell())
-        self._here.position = self.tell() + len(data)
-        return data
-
-    def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def __del__(self) -> None:
-        self.close()
-
-
-class _LockFreeFiles(LocalFileSystem):  # type: ignore[misc]  # its base is untyped
-    """Local files, read-only, opened without DuckDB's lock."""
-
-    protocol = SCHEME
-    cachable = False
-
-    @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
-        return LocalFileSystem._strip_protocol(str(path).removeprefix(f"{SCHEME}://"))
-
-    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
-        if mode != "rb":
-            raise PermissionError(f"`{path}` is opened for reading only")
-        return _SharedFile(path)
-
-
-class _SharedFile:
-    """A file that many threads read at once through one handle.
-
-    DuckDB's threads call `seek` and then `read` on the same handle. With one common position they read each other's
-    pages; here every thread has its own, and reads do not move it for others.
-    """
-
-    mode = "rb"
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._positions: dict[int, int] = {}
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: os.fstat(self._descriptor).st_size}[whence]
-        self._positions[threading.get_ident()] = start + offset
-        return start + offset
-
-    def tell(self) -> int:
-        return self._positions.get(threading.get_ident(), 0)
-
-    def read(self, size: int = -1) -> bytes:
-        position = self.tell()
-        wanted = size if size >= 0 else max(0, os.fstat(self._descriptor).st_size - position)
-        parts: list[bytes] = []
-        while wanted > 0 and (part := os.pread(self._descriptor, wanted, position)):
-            parts.append(part)
-            position, wanted = position + len(part), wanted - len(part)
-        self._positions[threading.get_ident()] = position
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def flush(self) -> None:
-        """There is nothing to write."""
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    @property
-    def closed(self) -> bool:
-        return self._descriptor < 0
 
 
 @contextmanager
@@ -242,7 +145,7 @@ class _ReadSession(_Session):
     def __init__(self, warehouse: DuckDB) -> None:
         super().__init__(warehouse, warehouse.connect(":memory:"))
         self._attached: tuple[object, ...] | None = None
-        self._connection.register_filesystem(_LockFreeFiles())
+        self._connection.register_filesystem(LockFreeFiles())
 
     def _fetch(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         deadline = time.monotonic() + self._warehouse.lock_timeout_s
@@ -295,7 +198,7 @@ class _ReadSession(_Session):
         self._attached = None
         self.close()
         self._connection = self._warehouse.connect(":memory:")
-        self._connection.register_filesystem(_LockFreeFiles())
+        self._connection.register_filesystem(LockFreeFiles())
 
     def close(self) -> None:
         with suppress(duckdb.Error):
