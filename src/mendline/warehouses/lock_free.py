@@ -70,3 +70,6 @@ class _SharedFile:
     @property
     def closed(self) -> bool:
         return self._descriptor < 0
+
+    def __del__(self) -> None:
+        self.close()
