@@ -55,6 +55,7 @@ def profile(
         ("email", "email_address", 0.7),
         ("customer_id", "client_id", 0.85),
         ("order_id", "order_no", 0.85),
+        ("weight_g", "weight_grams", 0.85),
         ("parcel.number", "parcel.parcel_no", 0.75),
     ],
 )
@@ -64,7 +65,13 @@ def test_spellings_of_one_name_are_alike(old: str, new: str, at_least: float) ->
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("unit_price", "list_price"), ("first_name", "last_name"), ("created_at", "updated_at"), ("fee", "city")],
+    [
+        ("unit_price", "list_price"),
+        ("weight_g", "weight_kg"),
+        ("first_name", "last_name"),
+        ("created_at", "updated_at"),
+        ("fee", "city"),
+    ],
 )
 def test_a_word_exchanged_for_another_is_another_name(old: str, new: str) -> None:
     assert name_similarity(old, new) <= 0.5

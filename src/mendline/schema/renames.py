@@ -46,6 +46,19 @@ SYNONYMS = tuple(
         "phone telephone mobile",
         "user member account",
         "mail email",
+        "g gram grams gr",
+        "kg kilo kilogram kilograms kgs",
+        "m meter meters metre metres",
+        "km kilometer kilometers kilometre kilometres",
+        "cm centimeter centimeters centimetre centimetres",
+        "mm millimeter millimeters millimetre millimetres",
+        "s sec secs second seconds",
+        "ms millis millisecond milliseconds",
+        "min mins minute minutes",
+        "h hr hrs hour hours",
+        "pct percent percentage",
+        "lat latitude",
+        "lon lng long longitude",
     )
 )
 
