@@ -50,6 +50,7 @@ def profile(
         ("customer_id", "cust_id", 0.85),
         ("orderId", "order_id", 1.0),
         ("amount", "amnt", 0.85),
+        ("weight_g", "weight_grams", 0.85),
         ("city", "address.city", 0.95),
         ("delivery.city", "delivery.address.city", 0.95),
         ("email", "email_address", 0.7),

@@ -218,6 +218,8 @@ def _word_similarity(one: str, other: str) -> float:
     short, long = sorted((one, other), key=len)
     if len(short) >= 2 and _abbreviates(short, long):
         return 0.9
+    if len(short) == 1 and short.isalpha() and long.startswith(short):
+        return SYNONYM  # a unit: `weight_g` for `weight_grams`
     # One letter mistyped, or a plural.
     if min(len(one), len(other)) >= 4 and SequenceMatcher(None, one, other).ratio() >= 0.85:
         return 0.9
