@@ -208,3 +208,16 @@ def test_another_name_for_the_same_thing_with_the_same_values_is_a_rename() -> N
         {},
     )
     assert found.score > 0.9
+
+
+def test_a_synonym_alone_does_not_move_a_column_whose_values_say_nothing() -> None:
+    before, now = profile("client_id"), profile("customer_no")
+    unique = {"distinct_count": before.row_count, "value_hashes": ()}
+    (found,) = find_renames(
+        [replace(column("client_id"), position=1)],
+        [replace(column("customer_no"), position=7)],
+        {"client_id": replace(before, **unique)},
+        {"customer_no": replace(now, **unique)},
+        {},
+    )
+    assert found.score < 0.8

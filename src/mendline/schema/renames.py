@@ -25,26 +25,20 @@ UNLIKE_LIMIT = 0.75  # the most that unlike names score, however equal the value
 ALIKE_NAMES = 0.85  # from here on the names are two spellings of one name
 SYNONYM = 0.8  # the score of two words that people use for one thing
 EXCHANGED = 0.75  # the most for `bill_city` as `ship_city`: what a sibling holds looks the same, so a person decides
-# Words that name the same thing in tables of every trade. Source: ordinary English usage; nothing of one domain.
-SYNONYMS = tuple(
+Synonyms = tuple[frozenset[str], ...]
+# Words that name the same thing in tables of every trade. Source: ordinary English usage and the SI brochure's unit names.
+# Left out on purpose: pairs that are often two columns of one table (price and cost, amount and total, status and state).
+SYNONYMS: Synonyms = tuple(
     frozenset(words.split())
     for words in (
-        "id identifier no num nr number key code ref reference",
+        "id identifier no num nr number",
         "customer client",
         "vendor supplier",
-        "product article item sku",
-        "quantity count units",
-        "amount total sum value",
-        "price cost charge",
-        "name label title",
-        "description text comment note remark",
-        "date day dt",
+        "product article item",
+        "date dt",
         "time timestamp at ts datetime",
-        "type kind category class",
-        "status state",
         "postcode zip zipcode postal",
-        "phone telephone mobile",
-        "user member account",
+        "phone telephone",
         "mail email",
         "g gram grams gr",
         "kg kilo kilogram kilograms kgs",
@@ -141,6 +135,12 @@ def _score(
     values = likeness(before, now, family(old.logical_type), usual) if before and now else Likeness()
     is_sibling = name < ALIKE_NAMES and _is_sibling(_leaf(old.name), _leaf(new.name))
     score = _combined(name, values, is_sibling=is_sibling)
+    if (
+        not values.is_telling
+        and old.position != new.position
+        and name_similarity(old.name, new.name, ()) < UNLIKE_NAMES
+    ):
+        score = min(score, UNLIKE_LIMIT)  # only a synonym speaks for it: then it must at least stand in the same place
     said = (f"name {name:.2f}", *values.said)
     return Rename(
         old=old.name,
@@ -167,29 +167,30 @@ def _combined(name: float, values: Likeness, *, is_sibling: bool) -> float:
     return min(score, EXCHANGED) if is_sibling else score
 
 
-def name_similarity(old: str, new: str) -> float:
+def name_similarity(old: str, new: str, synonyms: Synonyms = SYNONYMS) -> float:
     """Compare two names (or paths) word by word, in [0, 1]; symmetric; 1 for equal names however they are spelt.
 
     A word matches itself and its abbreviations (`qty` for `quantity`, `cust` for `customer`). A word too many on one side
-    costs little, a word exchanged for another costs much: `unit_price` is not `list_price`.
+    costs little, a word exchanged for another costs much, unless the two are among `synonyms`: `unit_price` is not
+    `list_price`, `client_id` may be `customer_id`.
     """
     if normalised(old) == normalised(new):
         return 1.0
     if normalised(_leaf(old)) == normalised(_leaf(new)):
         return MOVED
-    return max(_words_similarity(old, new), _words_similarity(_leaf(old), _leaf(new)))
+    return max(_words_similarity(old, new, synonyms), _words_similarity(_leaf(old), _leaf(new), synonyms))
 
 
 def _is_sibling(old: str, new: str) -> bool:
     """Whether the names share a word and differ in another, on both sides: `ship_city` and `bill_city`."""
-    matched, ours, theirs = _paired(_words(old), _words(new))
+    matched, ours, theirs = _paired(_words(old), _words(new), SYNONYMS)
     return matched > 0 and bool(ours) and bool(theirs)
 
 
-def _words_similarity(old: str, new: str) -> float:
+def _words_similarity(old: str, new: str, synonyms: Synonyms) -> float:
     if not _words(old) or not _words(new):
         return 0.0
-    matched, ours, theirs = _paired(_words(old), _words(new))
+    matched, ours, theirs = _paired(_words(old), _words(new), synonyms)
     if not matched:
         return 0.3 * SequenceMatcher(None, normalised(old), normalised(new)).ratio()
     pair_count = len(_words(old)) - len(ours)
@@ -197,12 +198,12 @@ def _words_similarity(old: str, new: str) -> float:
     return matched / (pair_count + exchanged + extra * 0.34)
 
 
-def _paired(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, list[str], list[str]]:
+def _paired(ours: Sequence[str], theirs: Sequence[str], synonyms: Synonyms) -> tuple[float, list[str], list[str]]:
     """The likeness of the words that pair up, and the words that are left on either side."""
     left, right, matched = list(ours), list(theirs), 0.0
     for word in ours:
-        other = max(right, key=lambda candidate: _word_similarity(word, candidate), default="")
-        similarity = _word_similarity(word, other) if other else 0.0
+        other = max(right, key=lambda candidate: _word_similarity(word, candidate, synonyms), default="")
+        similarity = _word_similarity(word, other, synonyms) if other else 0.0
         if similarity > 0:
             matched += similarity
             left.remove(word)
@@ -210,10 +211,10 @@ def _paired(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, list[str
     return matched, left, right
 
 
-def _word_similarity(one: str, other: str) -> float:
+def _word_similarity(one: str, other: str, synonyms: Synonyms) -> float:
     if one == other:
         return 1.0
-    if any(one in words and other in words for words in SYNONYMS):
+    if any(one in words and other in words for words in synonyms):
         return SYNONYM
     short, long = sorted((one, other), key=len)
     if len(short) >= 2 and _abbreviates(short, long):
