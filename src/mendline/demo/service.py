@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import signal
-import subprocess
+import runpy
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +17,9 @@ from mendline.errors import Unavailable
 from mendline.stores.base import IncidentRecord
 from mendline.stores.sql import SqlStore
 
-POLL_SECONDS = 0.1
-QUIET_POLLS = 4
+POLL_SECONDS = 0.2
+QUIET_POLLS = 3
+SNAPSHOTS_LOOKED_AT = 2
 STOP_SECONDS = 15.0
 LOG_TAIL_CHARACTERS = 2000
 
@@ -30,44 +31,49 @@ class Seen:
     incidents: tuple[IncidentRecord, ...]
 
 
+# What every service imports is imported once; each service is still a process of its own, forked from there.
+_WARM = multiprocessing.get_context("forkserver")
+_WARM.set_forkserver_preload(["mendline.surfaces.cli", "mendline.app", "mendline.surfaces.service"])
+
+
+def _serve(config_file: str, log_file: str) -> None:
+    """Be `python -m mendline.surfaces.cli serve`, with all output in `log_file`."""
+    log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    sys.argv = ["mendline", "serve", "--config", config_file]
+    runpy.run_module("mendline.surfaces.cli", run_name="__main__")
+
+
 class Service:
-    """`mendline serve` on one world, started as a person would start it; its output goes to `mendline.log` there."""
+    """`mendline serve` on one world, as a process of its own; its output goes to `mendline.log` there."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.log_file = world.directory / "mendline.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = _WARM.Process(
+            target=_serve, args=(str(world.config_file), str(self.log_file)), name="mendline serve"
+        )
 
     @contextmanager
     def running(self) -> Iterator[Service]:
         """Start the service; stop it with SIGTERM when the block ends, by force if it does not obey."""
-        command = [sys.executable, "-m", "mendline.surfaces.cli", "serve", "--config", str(self.world.config_file)]
-        env = dict(os.environ, DAGSTER_DISABLE_TELEMETRY="yes")
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env
-            )
+        self._process.start()
         try:
             yield self
         finally:
-            self._stop(self._process)
-
-    def _stop(self, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.terminate()
+            self._process.join(STOP_SECONDS)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
 
     def require_alive(self) -> None:
         """Make sure that the process is still there. Raises: `Unavailable` with the end of its output when it is not."""
-        assert self._process is not None
-        if self._process.poll() is not None:
+        if not self._process.is_alive():
             output = self.log_file.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:]
             raise Unavailable(
-                f"`mendline serve` ended with exit code {self._process.returncode}; the end of its output:\n{output}",
+                f"`mendline serve` ended with exit code {self._process.exitcode}; the end of its output:\n{output}",
                 system="mendline serve",
             )
 
@@ -92,7 +98,10 @@ class Watcher:
 
     def has_snapshots(self, run_id: str) -> bool:
         """Whether every dataset was remembered as it was after this good run."""
-        return all(any(kept.run_id == run_id for kept in self._store.snapshots(name)) for name in self._datasets)
+        return all(
+            any(kept.run_id == run_id for kept in self._store.snapshots(name, limit=SNAPSHOTS_LOOKED_AT))
+            for name in self._datasets
+        )
 
     def wait_for_memory(self, run_id: str, timeout_s: float) -> None:
         """Wait until a good run is remembered and the monitor knows where it stands.

@@ -29,8 +29,8 @@ def _two_at_once(site: Site) -> Injection:
     return Injection()
 
 
-def _rename_quantity(site: Site) -> Injection:
-    change_orders(site.world, "ALTER TABLE orders RENAME COLUMN quantity TO qty")
+def _rename_order_id(site: Site) -> Injection:
+    change_orders(site.world, "ALTER TABLE orders RENAME COLUMN order_id TO order_no")
     return Injection()
 
 
@@ -68,13 +68,13 @@ FAULTS = (
     ),
     Fault(
         name="one_cause_five_stages",
-        summary="orders.quantity is called qty, which breaks the five stages that read orders",
-        inject=_rename_quantity,
+        summary="orders.order_id is called order_no, which breaks the five stages that read orders",
+        inject=_rename_order_id,
         expected_type=FailureType.SCHEMA_CHANGE,
         expected_outcomes=("resolved",),
         end_state=EndState.HEALTHY,
         failing_stages=schema.READERS_OF_ORDERS,
-        lasting=_rename_quantity,
+        lasting=_rename_order_id,
     ),
     Fault(
         name="instruction_in_a_value",

@@ -148,8 +148,8 @@ def _harmless(name: str, summary: str, inject: Callable[[Site], Injection]) -> F
 FAULTS = (
     _resolved(
         "orders_column_renamed",
-        "orders.customer_id is called cust_id",
-        _orders("ALTER TABLE orders RENAME COLUMN customer_id TO cust_id"),
+        "orders.customer_id is called client_id",
+        _orders("ALTER TABLE orders RENAME COLUMN customer_id TO client_id"),
         *READERS_OF_ORDERS,
     ),
     _resolved(
@@ -178,12 +178,6 @@ FAULTS = (
         _orders("ALTER TABLE orders DROP COLUMN gift_note"),
         *READERS_OF_ORDERS,
         reference=_without_gift_notes,
-    ),
-    _escalated(
-        "key_column_renamed",
-        "orders.order_id, the key of everything, is called order_no",
-        _orders("ALTER TABLE orders RENAME COLUMN order_id TO order_no"),
-        *READERS_OF_ORDERS,
     ),
     _escalated(
         "required_column_removed",
