@@ -224,7 +224,8 @@ class Hands:
             if dataset.runbook:
                 return dataset.runbook
             if dataset.contract:
-                found = load_contract(config.path(dataset.contract), dataset.contract_schema).runbook
+                name = dataset.contract_schema or dataset.name
+                found = load_contract(config.path(dataset.contract), name).runbook
                 if found:
                     return found
         return config.pipelines[incident.pipeline].runbook
