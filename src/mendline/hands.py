@@ -39,8 +39,14 @@ from mendline.tools import verify_pipeline_stage as verifying
 from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
 from mendline.tools.retrieve_logs import WATCH, retrieve_logs
 
-LEASE_SECONDS = 3600.0
+LEASE_MARGIN_SECONDS = 600.0  # beside the re-run itself: planning, waiting for locks, checks
 WATCHED = 0.95  # a contract check that was counted, not inferred from words
+_NO_BELIEF = Classification(
+    type=FailureType.UNKNOWN, subtype="not_handled", confidence=0.0, evidence=(), recommended_next_step="escalate"
+)
+NOTHING_KNOWN = Diagnosis(
+    log=LogExcerpt(source="none", lines=(), total_count=0), believed=_NO_BELIEF, settled=_NO_BELIEF, findings=()
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,29 +155,54 @@ class Hands:
         return rule_on(self.services.config.policy, plan, belief, incident.pipeline)
 
     def apply(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt:
+        self._keep_hold(incident)
         return self.repairs[plan.repair].apply(plan, self._repairing(incident, diagnosis, number))
 
+    def landed(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt | None:
+        """The receipt of an effect that is there although `apply` failed; None when nothing was done. Asks no engine."""
+        repair, context = self.repairs[plan.repair], self._without_engine(incident, diagnosis, number)
+        return repair.apply(plan, context) if repair.is_done(plan, context) else None
+
     def undo(self, incident: Incident, diagnosis: Diagnosis, receipt: Receipt, number: int) -> None:
-        self.repairs[receipt.repair].undo(receipt, self._repairing(incident, diagnosis, number))
+        """Take a repair back. Asks no engine: what was done must be undone also when the engine is what went away."""
+        self._keep_hold(incident)
+        self.repairs[receipt.repair].undo(receipt, self._without_engine(incident, diagnosis, number))
 
     def _repairing(self, incident: Incident, diagnosis: Diagnosis, number: int) -> ToolContext:
         context = self.context(incident, diagnosis.log, diagnosis.settled, number)
         return replace(context, findings=diagnosis.findings)
 
-    def hold(self, incident: Incident) -> None:
-        """Take the pipeline's lease: one incident at a time changes a pipeline. Raises: `Unavailable` while it is held."""
+    def _without_engine(self, incident: Incident, diagnosis: Diagnosis, number: int) -> ToolContext:
+        return ToolContext(
+            services=self.services,
+            incident=incident,
+            log=diagnosis.log,
+            classification=diagnosis.settled,
+            datasets=self.services.config.pipeline_datasets(incident.pipeline),
+            findings=diagnosis.findings,
+            attempt=number,
+        )
+
+    def hold(self, incident: Incident) -> bool:
+        """Take or renew the pipeline's lease, for longer than one repair may take; False while another incident has it."""
         self.set_phase(incident, "repairing")
-        name = f"pipeline:{incident.engine}/{incident.pipeline}"
-        if not self.services.store.lease(name, incident.fingerprint, LEASE_SECONDS):
+        timeout_s = self.services.config.engines[incident.engine].rerun_timeout_seconds
+        seconds = LEASE_MARGIN_SECONDS + 2 * timeout_s  # waiting for other runs to end, and the re-run
+        return self.services.store.lease(_lease_of(incident), incident.fingerprint, seconds)
+
+    def _keep_hold(self, incident: Incident) -> None:
+        """Renew the lease: while this process was down it may have run out and gone to another incident."""
+        if not self.hold(incident):
             raise Unavailable(f"another incident is repairing `{incident.pipeline}`", system="store", operation="lease")
 
     def let_go(self, incident: Incident) -> None:
-        self.services.store.release(f"pipeline:{incident.engine}/{incident.pipeline}", incident.fingerprint)
+        self.services.store.release(_lease_of(incident), incident.fingerprint)
 
     def verify(
         self, incident: Incident, diagnosis: Diagnosis, plan: Plan, receipt: Receipt, verifier: str, number: int
     ) -> Verification:
         """The repair's own checks, then the re-run and what the engine says of it."""
+        self._keep_hold(incident)
         self.set_phase(incident, "verifying")
         context = self._repairing(incident, diagnosis, number)
         checks = self.repairs[plan.repair].verify(plan, receipt, context)
@@ -193,13 +224,16 @@ class Hands:
         diagnosis: Diagnosis,
         attempts: tuple[Attempt, ...],
         seconds: Mapping[str, float],
+        trouble: str = "",
     ) -> Outcome:
-        """Put together what is recorded and reported."""
+        """Put together what is recorded and reported; `trouble` is why Mendline could not go on, "" when it could."""
         settled = diagnosis.settled
         recommended = {
             OutcomeKind.RESOLVED: "Nothing now; look at the change when you have time.",
             OutcomeKind.RECOVERED: "Nothing: the stages have passed since, without Mendline.",
         }.get(kind) or escalate.recommend(settled, diagnosis.findings, attempts)
+        if trouble:
+            recommended = f"Mendline could not finish: {trouble}. {recommended}"
         noticed = (incident.opened_at - incident.failures[0].failed_at).total_seconds()
         draft = Outcome(
             kind=kind,
@@ -235,16 +269,11 @@ class Hands:
         report = self.deliver(incident, log, outcome)
         self.services.store.close_incident(incident.id, outcome, report)
 
-    def give_up(self, incident: Incident, reason: str) -> None:
+    def give_up(self, incident: Incident, reason: str, attempts: tuple[Attempt, ...] = ()) -> None:
         """End an incident that Mendline itself could not handle: a person is called, with the reason."""
-        belief = Classification(
-            type=FailureType.UNKNOWN,
-            subtype="not_handled",
-            confidence=0.0,
-            evidence=(),
-            recommended_next_step="escalate",
-        )
-        log = LogExcerpt(source="none", lines=(), total_count=0)
-        diagnosis = Diagnosis(log=log, believed=belief, settled=belief, findings=())
-        outcome = self.outcome(incident, OutcomeKind.ESCALATED, diagnosis, (), {})
-        self.conclude(incident, log, replace(outcome, recommended=f"Mendline could not finish: {reason}"))
+        outcome = self.outcome(incident, OutcomeKind.ESCALATED, NOTHING_KNOWN, attempts, {}, reason)
+        self.conclude(incident, NOTHING_KNOWN.log, outcome)
+
+
+def _lease_of(incident: Incident) -> str:
+    return f"pipeline:{incident.engine}/{incident.pipeline}"

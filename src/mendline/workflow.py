@@ -8,13 +8,14 @@ was cut off is repeated against tools that bear it. No tool calls another; they 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from mendline.errors import MendlineError, Unavailable
 from mendline.evidence import Hypothesis, hypotheses, weigh
-from mendline.hands import Hands
+from mendline.hands import NOTHING_KNOWN, Hands
 from mendline.incident import (
     Attempt,
     Check,
@@ -37,18 +38,20 @@ from mendline.policy import Ruling
 from mendline.steps import Steps
 
 T = TypeVar("T")
-LEASE_POLL_SECONDS = 0.5
+LOG = logging.getLogger("mendline")
+LEASE_POLL_SECONDS, LEASE_POLL_MOST_SECONDS = 0.5, 2.0
 PATIENCE = (1.0, 5.0, 30.0, 120.0)  # seconds between tries of a step whose counterpart is away
 
 
 def handle_incident(incident_id: str, steps: Steps, hands: Hands) -> None:
     """Take one incident from its first log line to its recorded outcome. Safe to run again from any point."""
     incident = steps.run("open", lambda: hands.incident(incident_id), Incident)
+    life = Life(incident, steps, hands)
     try:
-        Life(incident, steps, hands).live()
+        life.live()
     except MendlineError as error:
-        reason = str(error)
-        steps.run("give_up", lambda: hands.give_up(incident, reason))
+        reason, attempts = str(error), tuple(life.attempts)
+        steps.run("give_up", lambda: hands.give_up(incident, reason, attempts))
 
 
 class Life:
@@ -58,30 +61,43 @@ class Life:
         self.incident, self.steps, self.hands = incident, steps, hands
         self.watch = Stopwatch(steps)
         self.attempts: list[Attempt] = []
+        self.diagnosis = NOTHING_KNOWN
+        self.has_recovered = False
 
     def live(self) -> None:
-        diagnosis = self.diagnose(number=1)
-        if self._patiently("recovered", lambda: self.hands.recovered_by(self.incident), RunRef | None):
-            return self.end(OutcomeKind.RECOVERED, diagnosis)
+        """Repair if that can be done; whatever ends in a call for a person, an error of ours too, is taken back first."""
+        kind, trouble = OutcomeKind.ESCALATED, ""
+        try:
+            kind = self.repair()
+        except Exception as error:  # a bug must not leave a half repair behind; it ends in the report
+            trouble = str(error) if isinstance(error, MendlineError) else f"{type(error).__name__}: {error}"
+            LOG.warning("incident %s could not be handled to its end", self.incident.id, exc_info=error)
+        if kind is OutcomeKind.ESCALATED:
+            for position in range(len(self.attempts), 0, -1):
+                self.take_back(position)
+        self.end(kind, trouble)
+
+    def repair(self) -> OutcomeKind:
+        """Diagnose and repair, again and again, until the stage is well or nothing (more) may be done."""
+        self.diagnosis = self.diagnose(number=1)
+        if self._has_recovered("recovered"):
+            return OutcomeKind.RECOVERED
         number, limit = 1, self.hands.max_attempts
         while number <= limit:
-            attempt = self.try_repair(diagnosis, number)
-            if attempt is None:
-                break
-            self.attempts.append(attempt)
-            if _state(attempt) is VerificationState.FIXED:
-                return self.end(OutcomeKind.RESOLVED, diagnosis)
-            if attempt.decision != "auto" or _state(attempt) is VerificationState.WORSE:
+            attempt = self.try_repair(number)
+            if self.has_recovered:
+                return OutcomeKind.RECOVERED
+            if attempt is not None and _state(attempt) is VerificationState.FIXED:
+                return OutcomeKind.RESOLVED
+            if attempt is None or attempt.decision != "auto" or _state(attempt) is VerificationState.WORSE:
                 break
             number += 1
             limit = max(limit, attempt.plan.max_attempts if attempt.plan else 0)
             if attempt.receipt is not None:  # the stage ran again: its new log may tell another story
-                before, diagnosis = diagnosis, self.diagnose(number=number)
-                if _same_cause(before, diagnosis):
-                    self.take_back(len(self.attempts), before)
-        for position in range(len(self.attempts), 0, -1):
-            self.take_back(position, diagnosis)
-        return self.end(OutcomeKind.ESCALATED, diagnosis)
+                before, self.diagnosis = self.diagnosis, self.diagnose(number=number)
+                if _same_cause(before, self.diagnosis):
+                    self.take_back(len(self.attempts))
+        return OutcomeKind.ESCALATED
 
     def diagnose(self, *, number: int) -> Diagnosis:
         """Read the latest run's log, classify it, and test every cause it allows against the world. Reads only."""
@@ -107,8 +123,9 @@ class Life:
             found.extend(self._patiently(f"{name}:{hypothesis.type}:{number}", ask, tuple[Finding, ...]))
         return replace(hypothesis, findings=tuple(found))
 
-    def try_repair(self, diagnosis: Diagnosis, number: int) -> Attempt | None:
+    def try_repair(self, number: int) -> Attempt | None:
         """Plan one repair and carry it out if the gate lets it; None when the playbook has nothing (more) to offer."""
+        diagnosis = self.diagnosis
         page = self.hands.playbook.page(diagnosis.settled.type)
         tried = {attempt.receipt.key for attempt in self.attempts if attempt.receipt is not None}
         declined: Attempt | None = None
@@ -122,64 +139,95 @@ class Life:
             if isinstance(plan, Declined):
                 declined = Attempt(repair=name, decision="declined", reason=plan.reason)
             elif plan.key not in tried:
-                return self.act(plan, diagnosis, page.verifier, number)
+                return self.act(plan, page.verifier, number)
+        if declined is not None:
+            self.attempts.append(declined)
         return declined
 
-    def act(self, plan: Plan, diagnosis: Diagnosis, verifier: str, number: int) -> Attempt:
+    def act(self, plan: Plan, verifier: str, number: int) -> Attempt:
         """Carry out one plan: the gate, the wait, the effect once, the proof. A repair that fails is an answer too."""
-        hands, incident, steps = self.hands, self.incident, self.steps
-        ruling = self._patiently(f"policy:{number}", lambda: hands.rule_on(incident, plan, diagnosis.settled), Ruling)
-        attempt = Attempt(repair=plan.repair, decision=ruling.decision, reason=ruling.reason, plan=plan)
+        hands, incident, steps, belief = self.hands, self.incident, self.steps, self.diagnosis.settled
+        ruling = self._patiently(f"policy:{number}", lambda: hands.rule_on(incident, plan, belief), Ruling)
+        self.attempts.append(Attempt(repair=plan.repair, decision=ruling.decision, reason=ruling.reason, plan=plan))
         if ruling.decision != "auto":
-            return attempt
+            return self.attempts[-1]
         if plan.wait_seconds:
             steps.run(f"waiting:{number}", lambda: hands.set_phase(incident, f"waiting {plan.wait_seconds:.0f} s"))
             steps.sleep(plan.wait_seconds)
         self._take_lease(f"hold:{number}")
         try:
-            with self.watch.phase("repair"):
-                receipt = self._tried(
-                    f"apply:{number}", lambda: hands.apply(incident, diagnosis, plan, number), Receipt
-                )
-            if isinstance(receipt, str):
-                return replace(attempt, reason=f"{ruling.reason}; not applied: {receipt}")
-            with self.watch.phase("verify"):
-                verified = self._tried(
-                    f"verify:{number}",
-                    lambda: hands.verify(incident, diagnosis, plan, receipt, verifier, number),
-                    Verification,
-                )
+            if not self._has_recovered(f"passed:{number}"):  # somebody else may have been quicker
+                self._apply(plan, number)
+            if self.attempts[-1].receipt is not None:
+                self._verify(self.attempts[-1].receipt, plan, verifier, number)
         finally:
-            steps.run(f"let_go:{number}", lambda: hands.let_go(incident))
+            self._tried(f"let_go:{number}", lambda: hands.let_go(incident), None)
+        return self.attempts[-1]
+
+    def _apply(self, plan: Plan, number: int) -> None:
+        """Have the effect, once. What failed may have taken effect all the same, so the world is asked before it is believed."""
+        hands, incident, diagnosis = self.hands, self.incident, self.diagnosis
+        with self.watch.phase("repair"):
+            answer = self._tried(f"apply:{number}", lambda: hands.apply(incident, diagnosis, plan, number), Receipt)
+            receipt = None if isinstance(answer, str) else answer
+            if receipt is None:
+                self._note(f"not applied: {answer}")
+                receipt = self._patiently(
+                    f"landed:{number}", lambda: hands.landed(incident, diagnosis, plan, number), Receipt | None
+                )
+        self.attempts[-1] = replace(self.attempts[-1], receipt=receipt)
+
+    def _verify(self, receipt: Receipt, plan: Plan, verifier: str, number: int) -> None:
+        hands, incident, diagnosis = self.hands, self.incident, self.diagnosis
+        with self.watch.phase("verify"):
+            verified = self._tried(
+                f"verify:{number}",
+                lambda: hands.verify(incident, diagnosis, plan, receipt, verifier, number),
+                Verification,
+            )
         if isinstance(verified, str):
             verified = Verification(
                 state=VerificationState.NOT_FIXED,
                 checks=(Check(name="the stage could be re-run", passed=False, detail=verified),),
             )
-        return replace(attempt, receipt=receipt, verification=verified)
+        self.attempts[-1] = replace(self.attempts[-1], verification=verified)
 
-    def take_back(self, position: int, diagnosis: Diagnosis) -> None:
+    def take_back(self, position: int) -> None:
         """Undo the effect of the attempt at `position` (from 1), if it has one that is still there."""
-        attempt = self.attempts[position - 1]
+        attempt, hands, incident, diagnosis = self.attempts[position - 1], self.hands, self.incident, self.diagnosis
         if attempt.receipt is None or attempt.plan is None or attempt.undone or not attempt.plan.is_reversible:
             return
         receipt = attempt.receipt
-        failed = self._tried(
-            f"undo:{position}", lambda: self.hands.undo(self.incident, diagnosis, receipt, position), None
-        )
-        if failed:
-            attempt = replace(attempt, reason=f"{attempt.reason}; could not be undone: {failed}")
-        self.attempts[position - 1] = replace(attempt, undone=not failed)
+        try:
+            self._take_lease(f"hold undo:{position}")
+            self._patiently(f"undo:{position}", lambda: hands.undo(incident, diagnosis, receipt, position), None)
+            self.attempts[position - 1] = replace(attempt, undone=True)
+        except MendlineError as error:
+            self.attempts[position - 1] = replace(attempt, reason=f"{attempt.reason}; could not be undone: {error}")
+        finally:
+            self._tried(f"let_go undo:{position}", lambda: hands.let_go(incident), None)
 
-    def end(self, kind: OutcomeKind, diagnosis: Diagnosis) -> None:
+    def end(self, kind: OutcomeKind, trouble: str) -> None:
         """Remember what is good now, put the outcome together, report it, record it."""
         hands, incident, attempts, seconds = self.hands, self.incident, tuple(self.attempts), dict(self.watch.seconds)
+        diagnosis = self.diagnosis
         if kind is OutcomeKind.RESOLVED:
             self._tried("remember_good", lambda: hands.remember_good(incident), None)
-        outcome = self.steps.run(
-            "outcome", lambda: hands.outcome(incident, kind, diagnosis, attempts, seconds), Outcome
+        outcome = self._patiently(
+            "outcome", lambda: hands.outcome(incident, kind, diagnosis, attempts, seconds, trouble), Outcome
         )
-        self.steps.run("conclude", lambda: hands.conclude(incident, diagnosis.log, outcome))
+        self._patiently("conclude", lambda: hands.conclude(incident, diagnosis.log, outcome), None)
+
+    def _note(self, words: str) -> None:
+        self.attempts[-1] = replace(self.attempts[-1], reason=f"{self.attempts[-1].reason}; {words}")
+
+    def _has_recovered(self, name: str) -> bool:
+        """Whether the failed stages have passed since in a run that somebody else started."""
+        found = self._patiently(name, lambda: self.hands.recovered_by(self.incident), RunRef | None)
+        self.has_recovered = found is not None
+        if found is not None and self.attempts:
+            self._note(f"not applied: the stages have passed meanwhile in run `{found.run_id}`")
+        return self.has_recovered
 
     def _patiently(self, name: str, function: Callable[[], T], returns: Any) -> T:
         """A step that waits (durably) for a counterpart that is away, and gives up with its error in the end."""
@@ -192,8 +240,10 @@ class Life:
 
     def _take_lease(self, name: str) -> None:
         """Take the pipeline's lease, sleeping durably while another incident holds it."""
-        while self._tried(name, lambda: self.hands.hold(self.incident), None) is not None:
-            self.steps.sleep(LEASE_POLL_SECONDS)
+        pause = LEASE_POLL_SECONDS
+        while not self._patiently(name, lambda: self.hands.hold(self.incident), bool):
+            self.steps.sleep(pause)
+            pause = min(2 * pause, LEASE_POLL_MOST_SECONDS)
 
     def _tried(self, name: str, function: Callable[[], T], returns: Any) -> T | str:
         """A step whose failure is an answer: the error's message."""

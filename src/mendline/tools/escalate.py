@@ -34,6 +34,10 @@ def recommend(classification: Classification, findings: Iterable[Finding], attem
             parts.append(f"`{attempt.repair}` was not safe: {attempt.reason}.")
         elif attempt.undone:
             parts.append(f"`{attempt.repair}` did not help and was undone.")
+        elif attempt.receipt is not None and attempt.plan is not None and attempt.plan.is_reversible:
+            parts.append(
+                f"What `{attempt.repair}` changed is still there ({attempt.reason}): {attempt.receipt.summary}."
+            )
     parts.append(SUBTYPE_STEPS.get(classification.subtype, NEXT_STEPS[classification.type]))
     telling = [f.summary for f in findings if f.verdict is FindingVerdict.SUPPORTS]
     if telling:
