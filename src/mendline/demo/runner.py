@@ -17,6 +17,7 @@ from mendline.demo.screen import Screen
 from mendline.demo.service import Service, watching
 from mendline.demo.story import Story, Told
 from mendline.demo.totals import count, write_json
+from mendline.demo.warm_python import warmed
 from mendline.demo.world import World, create_world
 from mendline.errors import InputError, Unavailable
 
@@ -76,6 +77,13 @@ def play(
     faults: tuple[Fault, ...], directory: Path, *, days: int, scale: float, seed: int, screen: Screen
 ) -> tuple[Told, ...]:
     """Play faults, as many at once as there are processors for, in the order given."""
+    with warmed():
+        return _play(faults, directory, days=days, scale=scale, seed=seed, screen=screen)
+
+
+def _play(
+    faults: tuple[Fault, ...], directory: Path, *, days: int, scale: float, seed: int, screen: Screen
+) -> tuple[Told, ...]:
     base = make_base(directory / "base", days=days, scale=scale, seed=seed, screen=screen)
     references = References(base, directory)
     at_once = 1 if scale >= LARGE_SCALE else max(1, os.cpu_count() or 1)

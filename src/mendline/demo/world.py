@@ -19,6 +19,7 @@ from mendline.demo import generate
 from mendline.demo.launcher import Launch, shared_launcher
 from mendline.demo.servers.carrier import CarrierServer
 from mendline.demo.servers.crm import CrmServer
+from mendline.demo.warm_python import write_client
 
 DEFAULT_FIRST_DAY = date(2026, 3, 2)
 
@@ -140,6 +141,7 @@ class World:
             first_day=settings["first_day"],
         )
         self._write(self.config_file, text)
+        write_client(self.directory / "warm-python")
 
     @contextmanager
     def open_servers(self) -> Iterator[Servers]:
