@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mendline.demo.faults.catalogue import FAULTS, chosen
 from mendline.demo.references import References
 from mendline.demo.screen import Screen
 from mendline.demo.story import Story
+from mendline.demo.warm_python import warmed
 from mendline.demo.world import World
 from mendline.errors import InputError
 from mendline.incident import FailureType
@@ -37,12 +39,13 @@ class Ground:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """A world with one healthy day behind it, which the service remembers."""
     directory = tmp_path_factory.mktemp("faults")
     screen = Screen(quiet())
-    base = runner.make_base(directory / "base", days=LASTING_DAYS, scale=SCALE, seed=SEED, screen=screen)
-    return Ground(base=base, references=References(base, directory), directory=directory)
+    with warmed():
+        base = runner.make_base(directory / "base", days=LASTING_DAYS, scale=SCALE, seed=SEED, screen=screen)
+        yield Ground(base=base, references=References(base, directory), directory=directory)
 
 
 @pytest.mark.slow

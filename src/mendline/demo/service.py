@@ -36,8 +36,9 @@ _WARM = multiprocessing.get_context("forkserver")
 _WARM.set_forkserver_preload(["mendline.surfaces.cli", "mendline.app", "mendline.surfaces.service"])
 
 
-def _serve(config_file: str, log_file: str) -> None:
+def _serve(config_file: str, log_file: str, environment: dict[str, str]) -> None:
     """Be `python -m mendline.surfaces.cli serve`, with all output in `log_file`."""
+    os.environ.update(environment)  # the warm process has the environment of the moment when it began
     log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
@@ -52,7 +53,7 @@ class Service:
         self.world = world
         self.log_file = world.directory / "mendline.log"
         self._process = _WARM.Process(
-            target=_serve, args=(str(world.config_file), str(self.log_file)), name="mendline serve"
+            target=_serve, args=(str(world.config_file), str(self.log_file), dict(os.environ)), name="mendline serve"
         )
 
     @contextmanager
