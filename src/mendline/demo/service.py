@@ -59,6 +59,7 @@ class Service:
     @contextmanager
     def running(self) -> Iterator[Service]:
         """Start the service; stop it with SIGTERM when the block ends, by force if it does not obey."""
+        self.log_file.touch()
         self._process.start()
         try:
             yield self
