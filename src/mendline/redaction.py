@@ -103,7 +103,7 @@ _RULES: tuple[_Rule, ...] = (
         "private key-----",
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.{0,20000}?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|$)",
     ),
-    _rule("jwt", "eyj", r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?"),
+    _rule("jwt", "eyj", r"\beyJ[A-Za-z0-9_-]{5,2000}+\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?"),
     _rule(
         "bearer_token",
         "bearer",
@@ -137,7 +137,7 @@ _RULES: tuple[_Rule, ...] = (
     _rule(
         "api_key",
         "sk-|sk_|pk_|rk_|whsec_|dapi|sg.|npm_|pypi-|dop_v1_|hf_|shpat_|ntn_",
-        r"\b(?:sk|pk|rk)[-_](?:live[-_]|test[-_]|proj-|ant-[a-z0-9]+-)?(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{16,}|\bwhsec_[A-Za-z0-9]{16,}|\bdapi[a-f0-9]{32}(?:-\d)?|\bSG\.[\w-]{16,}\.[\w-]{16,}|\b(?:npm_|hf_|ntn_)[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{40,}|\bdop_v1_[a-f0-9]{40,}|\bshpat_[a-f0-9]{32}",
+        r"\b(?:sk|pk|rk)[-_](?:live[-_]|test[-_]|proj-|ant-[a-z0-9]+-)?(?=[A-Za-z_-]{0,60}\d)[A-Za-z0-9_-]{16,}|\bwhsec_[A-Za-z0-9]{16,}|\bdapi[a-f0-9]{32}(?:-\d)?|\bSG\.[\w-]{16,}\.[\w-]{16,}|\b(?:npm_|hf_|ntn_)[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{40,}|\bdop_v1_[a-f0-9]{40,}|\bshpat_[a-f0-9]{32}",
     ),
     _rule(
         "azure_key",
@@ -178,6 +178,20 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule("phone", "-", r"(?<![\w.:/-])[2-9]\d{2}-\d{3}-\d{4}(?![\w-])"),
 )
+
+
+LONGEST_LINE = 10_000  # characters; what matters of an error stands at its beginning
+
+
+def tame(text: str) -> str:
+    """Foreign text that can be written and searched: no half characters (lone surrogates), no endless line."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) <= LONGEST_LINE:
+        return text
+    return "\n".join(
+        line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ... ({len(line) - LONGEST_LINE} more characters)"
+        for line in text.split("\n")
+    )
 
 
 _KEY_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----")

@@ -26,7 +26,7 @@ MISSING = tuple(
         ("table", rf"relation {NAME} does not exist"),
     )
 )
-URL = re.compile(r"(?P<host>[a-z][a-z0-9+.-]*://[^/\s'\"?#]+)(?P<path>[^\s'\"?#]*)\S*", re.IGNORECASE)
+URL = re.compile(r"(?P<host>[a-z][a-z0-9+.-]{0,30}://[^/\s'\"?#]+)(?P<path>[^\s'\"?#]*)\S*", re.IGNORECASE)
 STATUS = re.compile(r"\b(?P<status>[45]\d\d)\b")
 # What says that a whole service is in trouble, whichever of its pages was asked for.
 WHOLE_SERVICE = re.compile(r"\b(?:5\d\d|429|401|403)\b|timed? ?out|timeout|refused|reset|unreachable", re.IGNORECASE)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from mendline import lineage
 from mendline.config import Dataset
 from mendline.engines.base import TAG_INCIDENT, FinishedRun, RunDescription, RunState
-from mendline.errors import Rejected
-from mendline.incident import Failure, FailureKind, Incident
+from mendline.errors import MendlineError, Rejected, Unavailable
+from mendline.incident import Failure, FailureKind, Incident, OutcomeKind
 from mendline.monitor.correlation import correlate, fingerprint
 from mendline.monitor.data_quality import watch
+from mendline.redaction import Redactor, tame
 from mendline.snapshots import remember
 from mendline.tools.base import Services
 
@@ -26,6 +28,7 @@ class Intake:
 
     services: Services
     start: Callable[[str], None]  # starts the workflow of an incident id; repeatable
+    redactor: Redactor = field(default_factory=Redactor)
 
     def on_run(self, run: FinishedRun) -> None:
         """Handle one finished run of any pipeline of an engine; runs of unwatched jobs are left alone.
@@ -40,8 +43,9 @@ class Intake:
                 self._succeeded(run, pipeline)
             return
         if run.state in (RunState.FAILED, RunState.LOST):
-            description = self.services.engines[run.run.engine].describe(run.run)
-            for failures in correlate(replace(run, failures=self._news(run)), description):
+            description = self._description(run)
+            news = tuple(self._clean(failure) for failure in self._news(run))
+            for failures in correlate(replace(run, failures=news), description):
                 self._open(pipeline, failures)
 
     def baseline(self, pipeline: str) -> None:
@@ -52,6 +56,23 @@ class Intake:
         for dataset in config.pipeline_datasets(pipeline):
             if latest is not None and not self.services.store.snapshots(dataset.name, limit=1):
                 remember(dataset, latest.run_id, self.services)
+
+    def _description(self, run: FinishedRun) -> RunDescription:
+        """The run in full; one that was deleted since is known by its failures alone, which still need a person."""
+        try:
+            return self.services.engines[run.run.engine].describe(run.run)
+        except Rejected as error:
+            LOG.warning("run `%s` cannot be described: %s", run.run.run_id, error)
+            return RunDescription(
+                run=run.run,
+                root_run_id=run.root_run_id,
+                parent_run_id=None,
+                state=run.state,
+                upstream={},
+                stage_states={},
+                config={},
+                tags=run.tags,
+            )
 
     def _news(self, run: FinishedRun) -> tuple[Failure, ...]:
         """The failures that are not just one of our own re-runs failing again in the stage it was made for."""
@@ -64,7 +85,7 @@ class Intake:
         datasets = config.pipeline_datasets(pipeline)
         bad = [failure for dataset in datasets if (failure := self._bad_data(run, dataset)) is not None]
         for failure in bad:
-            self._open(pipeline, (failure,))
+            self._open(pipeline, (self._clean(failure),))
         if not bad:
             for dataset in datasets:
                 remember(dataset, run.run.run_id, self.services)
@@ -74,7 +95,9 @@ class Intake:
             return None
         try:
             violations = watch(dataset, self.services)
-        except Rejected as error:  # one dataset that cannot be read must not hold up the run's others
+        except Unavailable:
+            raise
+        except MendlineError as error:  # one dataset that cannot be checked must not hold up the run's others
             LOG.warning("`%s` was not checked: %s", dataset.name, error)
             return None
         if not violations:
@@ -94,17 +117,38 @@ class Intake:
     def _open(self, pipeline: str, failures: tuple[Failure, ...]) -> None:
         if not failures:
             return
-        opened = self.services.store.open_incident(
+        mark = fingerprint(failures)
+        incident = self._opened(pipeline, failures, mark)
+        if self._is_over(incident, failures):
+            again = hashlib.sha256(f"{mark} again in {failures[0].run.run_id}".encode()).hexdigest()[:32]
+            incident = self._opened(pipeline, failures, again)
+        self.start(incident.id)
+
+    def _opened(self, pipeline: str, failures: tuple[Failure, ...], mark: str) -> Incident:
+        found = self.services.store.open_incident(
             Incident(
                 id="",
-                fingerprint=fingerprint(failures),
+                fingerprint=mark,
                 engine=failures[0].run.engine,
                 pipeline=pipeline,
                 failures=failures,
                 opened_at=datetime.now(UTC),
             )
         )
-        self.start(opened.incident.id)
+        return found.incident
+
+    def _is_over(self, incident: Incident, failures: tuple[Failure, ...]) -> bool:
+        """Whether the incident was closed as healed before these failures: then nobody is at work on them."""
+        record = self.services.store.incident(incident.id)
+        outcome = record.outcome if record else None
+        if outcome is None or outcome.kind not in (OutcomeKind.RESOLVED, OutcomeKind.RECOVERED):
+            return False
+        return failures[0].failed_at > outcome.ended_at
+
+    def _clean(self, failure: Failure) -> Failure:
+        """What an engine recorded as it may be kept: errors quote connection strings and whatever the data held."""
+        message = self.redactor.redact(tame(failure.message))
+        return replace(failure, message=message, error_class=self.redactor.redact(tame(failure.error_class)))
 
 
 def _first_reader(dataset: Dataset, description: RunDescription) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from mendline.errors import Rejected
 from mendline.quality.checks import Checks, RowCheck, text
@@ -158,7 +159,7 @@ def _value(rule: TableRule, checks: Checks, session: Session) -> float | None:
         place = landing.find(rule.columns[0]) if rule.columns else None
         rows = session.rows(fill(rule.query, batch, place.sql if place else ""))
         number = rows[0][0] if len(rows) == 1 and rows[0] else None
-        return None if number is None or isinstance(number, str) else float(number)
+        return float(number) if isinstance(number, int | float | Decimal) else None
     return float(_metric(rule, checks, session))
 
 

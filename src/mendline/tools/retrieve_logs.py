@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mendline.engines.base import Engine
 from mendline.incident import Failure, FailureKind, RunRef
-from mendline.redaction import Redactor
+from mendline.redaction import Redactor, tame
 
 NAME = "retrieve_logs"
 WATCH = "quality watch"
@@ -19,5 +19,5 @@ def retrieve_logs(engine: Engine, failure: Failure, run: RunRef, redactor: Redac
     Raises: `Unavailable` when the engine cannot be reached.
     """
     if failure.kind is FailureKind.BAD_DATA:
-        return WATCH, tuple(redactor.redact_lines(failure.message.splitlines()))
-    return f"{engine.name}:{run.run_id}", tuple(redactor.redact_lines(engine.logs(run, failure.stage)))
+        return WATCH, tuple(redactor.redact_lines(map(tame, failure.message.splitlines())))
+    return f"{engine.name}:{run.run_id}", tuple(redactor.redact_lines(map(tame, engine.logs(run, failure.stage))))
