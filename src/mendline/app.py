@@ -150,7 +150,7 @@ class App:
         for poller in pollers:  # the first poll marks where watching begins: nothing that ends from here on is missed
             _unless_away(poller.poll, stop)
         for pipeline in self.config.pipelines:
-            _unless_away(partial(intake.baseline, pipeline), stop)
+            _unless_away(partial(intake.take_up, pipeline), stop)
         LOG.info("watching %s", ", ".join(sorted(self.config.pipelines)))
         while not stop.is_set():
             for poller in pollers:

@@ -202,6 +202,9 @@ class Monitor(Section):
     """How the monitor watches."""
 
     poll_seconds: float = Field(default=5.0, gt=0, description="The pause between two looks at an engine.")
+    look_back_hours: float = Field(
+        default=24.0, ge=0, description="At start, a pipeline whose last run failed within so many hours is taken on."
+    )
     watch_quality: bool = Field(
         default=True, description="Check the contracts of every dataset after each successful run."
     )

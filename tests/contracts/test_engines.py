@@ -248,6 +248,17 @@ def test_a_stage_that_the_job_does_not_have_is_refused(bench: Bench) -> None:
 
 def test_a_job_without_a_success_has_none(bench: Bench) -> None:
     assert bench.engine.latest_success("no such job") is None
+    assert bench.engine.latest_finished("no such job") is None
+
+
+def test_the_run_that_ended_last_is_given_in_whatever_state(bench: Bench) -> None:
+    bench.run()
+    bench.tell("join", "fail")
+    failed = bench.run()
+    latest = bench.engine.latest_finished("diamond")
+    assert latest is not None
+    assert (latest.run, latest.state) == (failed, RunState.FAILED)
+    assert [failure.stage for failure in latest.failures] == ["join"]
 
 
 def test_the_engine_says_what_may_be_done(bench: Bench) -> None:

@@ -159,6 +159,18 @@ def test_what_mendline_cannot_repair_is_escalated_and_left_alone(
         assert "failed" in record.report_markdown
 
 
+def test_a_pipeline_that_is_down_when_mendline_is_first_started_is_taken_on(grid: Grid, tmp_path: Path) -> None:
+    grid.deliver(1, grid.readings(1))
+    assert grid.run()
+    rows = grid.readings(2)
+    grid.deliver(2, [rows[0] | {"kwh": -1.0}, *rows[1:]])
+    assert not grid.run()
+    with serving(grid) as store:
+        record = handled(store)
+        assert record.outcome.kind is OutcomeKind.RESOLVED
+        assert grid.bills(2) == reference(grid, tmp_path, 2, rows[1:])
+
+
 @pytest.mark.parametrize("phase", ["reading logs", "repairing", "verifying"])
 def test_killed_in_any_phase_the_service_goes_on_where_it_was_and_does_nothing_twice(
     grid: Grid, tmp_path: Path, phase: str

@@ -114,6 +114,10 @@ class Engine(Protocol):
         """The most recent run of the pipeline that succeeded; None when there was none."""
         ...
 
+    def latest_finished(self, pipeline: str) -> FinishedRun | None:
+        """The run of the pipeline that ended last, in whatever state; None when none has ended."""
+        ...
+
     def active_runs(self) -> tuple[RunRef, ...]:
         """Runs that are waiting or running now (lost ones left out)."""
         ...

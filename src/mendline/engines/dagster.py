@@ -83,6 +83,10 @@ class Dagster:
         found = self._read("latest_success", job=pipeline)
         return None if found is None else self._ref(found)
 
+    def latest_finished(self, pipeline: str) -> FinishedRun | None:
+        found = self._read("latest_finished", job=pipeline)
+        return None if found is None else self._finished(found)
+
     def active_runs(self) -> tuple[RunRef, ...]:
         return tuple(self._ref(run) for run in self._read("active_runs"))
 

@@ -278,8 +278,8 @@ def _nothing(op: str, args: dict[str, Any]) -> Any:
     """What there is to read of an instance that nobody has used yet."""
     if op == "finished_runs":
         return {"runs": [], "cursor": args["cursor"] or {"watermark": time.time(), "seen": {}, "lost": []}}
-    if op in ("latest_success", "active_runs"):
-        return None if op == "latest_success" else []
+    if op in ("latest_success", "latest_finished", "active_runs"):
+        return [] if op == "active_runs" else None
     raise reading.NoSuchRun(args.get("run_id") or args["root_run_id"])
 
 

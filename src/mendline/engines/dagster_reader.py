@@ -225,6 +225,11 @@ class Reader:
         found = self.instance.get_runs(RunsFilter(job_name=job, statuses=[Status.SUCCESS]), limit=1)
         return _identity(found[0]) if found else None
 
+    def latest_finished(self, job: str) -> dict[str, Any] | None:
+        """The newest run of a job that has ended; None when there is none."""
+        found = self.instance.get_run_records(RunsFilter(job_name=job, statuses=ENDED), limit=1)
+        return self.finished(found[0]) if found else None
+
     def active_runs(self) -> list[dict[str, Any]]:
         """Runs that wait or run, oldest first, without lost ones."""
         filters = RunsFilter(statuses=[Status.QUEUED, Status.NOT_STARTED, *ACTIVE])

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mendline import lineage
 from mendline.config import Dataset
@@ -39,7 +39,7 @@ class Intake:
         if pipeline is None:
             return
         if run.state is RunState.SUCCEEDED:
-            if TAG_INCIDENT not in run.tags:
+            if TAG_INCIDENT not in run.tags and self._left_the_data(run):
                 self._succeeded(run, pipeline)
             return
         if run.state in (RunState.FAILED, RunState.LOST):
@@ -48,14 +48,29 @@ class Intake:
             for failures in correlate(replace(run, failures=news), description):
                 self._open(pipeline, failures)
 
-    def baseline(self, pipeline: str) -> None:
-        """Remember how the datasets look after the latest good run, where nothing is remembered yet."""
+    def _left_the_data(self, run: FinishedRun) -> bool:
+        """Whether what is in the warehouse is this run's: after a pause of ours, a later run may have landed another batch."""
+        latest = self.services.engines[run.run.engine].latest_finished(run.run.pipeline)
+        return latest is None or latest.run == run.run
+
+    def take_up(self, pipeline: str) -> None:
+        """Begin with a pipeline as it stands: remember what is good, where nothing is remembered yet, or take on its failure.
+
+        Only the run that ended last says anything about the data that is there now. A failure older than
+        `monitor.look_back_hours` is left alone. Repeatable: a failure that is known opens nothing new.
+        """
         config = self.services.config
         settings = config.pipelines[pipeline]
-        latest = self.services.engines[settings.engine].latest_success(settings.job or pipeline)
+        latest = self.services.engines[settings.engine].latest_finished(settings.job or pipeline)
+        if latest is None:
+            return
+        if latest.state is not RunState.SUCCEEDED:
+            if datetime.now(UTC) - latest.ended_at <= timedelta(hours=config.monitor.look_back_hours):
+                self.on_run(latest)
+            return
         for dataset in config.pipeline_datasets(pipeline):
-            if latest is not None and not self.services.store.snapshots(dataset.name, limit=1):
-                remember(dataset, latest.run_id, self.services)
+            if not self.services.store.snapshots(dataset.name, limit=1):
+                remember(dataset, latest.run.run_id, self.services)
 
     def _description(self, run: FinishedRun) -> RunDescription:
         """The run in full; one that was deleted since is known by its failures alone, which still need a person."""

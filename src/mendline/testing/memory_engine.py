@@ -70,6 +70,10 @@ class MemoryEngine:
         good = [run.description.run for run in self._runs.values() if run.description.state is RunState.SUCCEEDED]
         return good[-1] if good and pipeline == self.job else None
 
+    def latest_finished(self, pipeline: str) -> FinishedRun | None:
+        runs = list(self._runs.values())
+        return _finished(runs[-1]) if runs and pipeline == self.job else None
+
     def active_runs(self) -> tuple[RunRef, ...]:
         return ()
 
