@@ -17,6 +17,7 @@ FLOOR = 0.05
 UNSURE = 0.6
 CEILING = 0.99
 TYPE_CHANGES = ("widened", "narrowed", "retyped")
+MOVES = ("renamed", "nested", "case_changed")
 UNSEEN = {FailureType.SCHEMA_CHANGE: 0.2, FailureType.DATA_QUALITY: 0.2, FailureType.API_FAILURE: 0.1}
 
 
@@ -54,6 +55,11 @@ def hypotheses(classification: Classification) -> tuple[Hypothesis, ...]:
     for other in classification.alternatives:
         if other.confidence >= FLOOR:
             found.setdefault(other.type, Hypothesis(type=other.type, subtype=other.subtype, belief=other.confidence))
+    if classification.subtype == "null_violation":  # a column that has another name now leaves NULLs under the old one
+        found.setdefault(
+            FailureType.SCHEMA_CHANGE,
+            Hypothesis(type=FailureType.SCHEMA_CHANGE, subtype="column_missing", belief=FLOOR),
+        )
     if classification.type is FailureType.UNKNOWN and classification.confidence < UNSURE:
         for kind, belief in UNSEEN.items():
             found.setdefault(kind, Hypothesis(type=kind, subtype="", belief=belief))
@@ -90,23 +96,25 @@ def _without_symptoms(tested: Sequence[Hypothesis]) -> tuple[Hypothesis, ...]:
     """Rows that fail only in columns whose type the source changed are what that change looks like in the data.
 
     They do not speak for bad data as a cause of its own, however few they are: setting them aside would drop good rows.
+    Where they fail only in columns whose values stand under another name now, they speak against it.
     """
     supporting = [f for h in tested for f in h.findings if f.verdict is FindingVerdict.SUPPORTS]
     retyped = {(f.dataset, column) for f in supporting for column in _columns(f.data.get("changes"), TYPE_CHANGES)}
-    return tuple(
-        replace(
-            hypothesis,
-            findings=tuple(
-                replace(finding, verdict=FindingVerdict.CANNOT_TELL) if _is_symptom(finding, retyped) else finding
-                for finding in hypothesis.findings
-            ),
+    moved = {(f.dataset, column) for f in supporting for column in _columns(f.data.get("changes"), MOVES)}
+
+    def seen_again(finding: Finding) -> Finding:
+        if _is_symptom(finding, moved):
+            return replace(finding, verdict=FindingVerdict.REFUTES)
+        return (
+            replace(finding, verdict=FindingVerdict.CANNOT_TELL) if _is_symptom(finding, retyped | moved) else finding
         )
-        for hypothesis in tested
-    )
+
+    return tuple(replace(one, findings=tuple(map(seen_again, one.findings))) for one in tested)
 
 
 def _columns(changes: Any, kinds: tuple[str, ...]) -> set[str]:
-    return {str(change["column"]).lower() for change in changes or () if change["kind"] in kinds}
+    told = [change for change in changes or () if change["kind"] in kinds]
+    return {str(name).lower() for change in told for name in (change["column"], *change.get("outputs", ()))}
 
 
 def _is_symptom(finding: Finding, retyped: set[tuple[str | None, str]]) -> bool:

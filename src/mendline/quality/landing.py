@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlglot
 from sqlglot import exp
@@ -14,6 +14,8 @@ from mendline.errors import Rejected
 from mendline.warehouses.base import Session, TableSchema, Warehouse
 from mendline.warehouses.names import name_parts, relation
 from mendline.warehouses.types import leaves
+
+Origins = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,11 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Landing:
-    """The present batch of one landing table. `table` and `where` are SQL; `renamed` maps view columns to leaf paths."""
+    """The present batch of one landing table.
+
+    `table` and `where` are SQL. `renamed` maps the view's columns to the leaf paths that they come from: two when the column
+    has had two names, the one that counts first.
+    """
 
     warehouse: Warehouse
     name: str
@@ -35,20 +41,34 @@ class Landing:
     where: str
     schema: TableSchema
     leaves: TableSchema
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, column: str) -> Place | None:
         """The place of a contract's column, whatever its case; None when the landing table does not have it.
 
-        The landing table's own names come first, then the names that the contract view gives to them.
+        The landing table's own names come first, then the names that the contract view gives to them; but a column that
+        the view takes from either of two is either of the two here, too.
         """
         wanted = column.lower()
+        behind = self.renamed.get(wanted, ())
+        if len(behind) > 1:
+            return self._either([place for place in map(self._own, behind) if place is not None])
+        own = self._own(wanted)
+        return own if own is not None or not behind else self._own(behind[0])
+
+    def _either(self, places: list[Place]) -> Place | None:
+        if len({place.logical_type for place in places}) != 1:
+            return places[-1] if places else None
+        sql = f"COALESCE({', '.join(place.sql for place in places)})"
+        return replace(places[0], sql=sql)
+
+    def _own(self, path: str) -> Place | None:
+        wanted = path.lower()
         for schema in (self.leaves, self.schema):
             for leaf in schema.columns:
                 if leaf.name.lower() == wanted:
                     return Place(path=leaf.name, sql=self._quoted(leaf.name), logical_type=leaf.logical_type)
-        behind = self.renamed.get(wanted)
-        return self.find(behind) if behind is not None and behind.lower() != wanted else None
+        return None
 
     def _quoted(self, path: str) -> str:
         """A name with a dot in it is one name; a leaf's path is its parts."""
@@ -78,7 +98,7 @@ def open_landing(dataset: Dataset, session: Session, warehouse: Warehouse) -> La
     )
 
 
-def _view_names(dataset: Dataset, session: Session, flat: TableSchema, dialect: str) -> dict[str, str]:
+def _view_names(dataset: Dataset, session: Session, flat: TableSchema, dialect: str) -> dict[str, tuple[str, ...]]:
     if dataset.view is None:
         return {}
     try:
@@ -86,12 +106,12 @@ def _view_names(dataset: Dataset, session: Session, flat: TableSchema, dialect: 
         tree = sqlglot.parse_one(sql, dialect=dialect) if sql else None
     except (SqlglotError, Rejected):
         return {}
-    names = {leaf.name.lower(): leaf.name for leaf in flat.columns}
+    names = {leaf.name.lower(): (leaf.name,) for leaf in flat.columns}
     return _outputs(tree, name_parts(dataset.landing)[-1].lower(), names) if tree is not None else {}
 
 
-def _outputs(query: exp.Expr, landing: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Output column -> landing leaf, for the outputs that only rename, nest out or cast one column of `landing`."""
+def _outputs(query: exp.Expr, landing: str, names: Origins) -> dict[str, tuple[str, ...]]:
+    """Output column -> landing leaves, for the outputs that only rename, nest out or cast one column of `landing`."""
     if isinstance(query, exp.Subquery):
         return _outputs(query.this, landing, names)
     if isinstance(query, exp.SetOperation):
@@ -99,18 +119,18 @@ def _outputs(query: exp.Expr, landing: str, names: Mapping[str, str]) -> dict[st
     if not isinstance(query, exp.Select) or query.args.get("joins") or query.args.get("group"):
         return {}
     inner = _source(query, landing, names)
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for projection in query.expressions:
         if projection.is_star:
             found.update(inner)
             continue
-        leaf = _leaf(projection.unalias(), inner)
-        if leaf is not None:
-            found[projection.alias_or_name.lower()] = leaf
+        origin = _origin(projection.unalias(), inner)
+        if origin:
+            found[projection.alias_or_name.lower()] = origin
     return found
 
 
-def _source(query: exp.Select, landing: str, names: Mapping[str, str]) -> Mapping[str, str]:
+def _source(query: exp.Select, landing: str, names: Origins) -> Origins:
     origin = query.args.get("from_") or query.args.get("from")
     source = origin.this if origin is not None else None
     if isinstance(source, exp.Subquery):
@@ -123,17 +143,30 @@ def _source(query: exp.Select, landing: str, names: Mapping[str, str]) -> Mappin
     return names if source.name.lower() == landing else {}
 
 
-def _leaf(expression: exp.Expr, inner: Mapping[str, str]) -> str | None:
+def _origin(expression: exp.Expr, inner: Origins) -> tuple[str, ...]:
     while isinstance(expression, exp.Cast | exp.TryCast | exp.Paren):
         expression = expression.this
     if isinstance(expression, exp.Coalesce):
-        options = [_leaf(part, inner) for part in (expression.this, *expression.expressions)]
-        return next((option for option in options if option is not None), None)
+        options = [_origin(part, inner) for part in (expression.this, *expression.expressions)]
+        return next((option for option in options if option), ())
+    if isinstance(expression, exp.Case) and _takes_either(expression):
+        options = [_origin(branch.args["true"], inner) for branch in expression.args["ifs"]]
+        return tuple(dict.fromkeys(leaf for option in options for leaf in option))
     if not isinstance(expression, exp.Column | exp.Dot):
-        return None
+        return ()
     parts = [part.name.lower() for part in expression.parts]
     for start in (0, 1):  # the first part may be the table's alias
         leaf = inner.get(".".join(parts[start:]))
         if leaf is not None:
             return leaf
-    return None
+    return ()
+
+
+def _takes_either(case: exp.Case) -> bool:
+    """Whether this is how an accommodated view gives a column that may stand under its old or its new name.
+
+    See `Restoration.leaf`: the one that has a value, and an error when both have and differ.
+    """
+    default, branches = case.args.get("default"), case.args["ifs"]
+    is_error = isinstance(default, exp.Anonymous) and default.name.lower() == "error"
+    return case.this is None and is_error and len(branches) == 2

@@ -15,7 +15,7 @@ from mendline.schema.view import Mapping, Restoration, outputs
 from mendline.schema.widening import Overflow, find_overflows
 from mendline.snapshots import batch_sql
 from mendline.warehouses.base import Column, Session, Warehouse
-from mendline.warehouses.types import is_widening, same_type
+from mendline.warehouses.types import is_widening, leaves, same_type
 
 DOUBTFUL = 0.5  # a rename at least this likely forbids taking the column as simply gone
 KEY_WORDS = frozenset({"id", "key", "code", "no", "number", "uuid", "ref", "sku"})
@@ -132,7 +132,7 @@ class _Decision:
 
     def _mapping(self, expected: Column) -> Mapping:
         now = self.seen.column_now(expected.name)
-        if now is not None:
+        if now is not None and not self._goes_on_elsewhere(expected.name, now):
             return self._same_name(expected, now)
         source, kind = self._source_of(expected)
         if source is None:
@@ -154,6 +154,10 @@ class _Decision:
 
     def _source_of(self, expected: Column) -> tuple[Column | None, str]:
         """The column that holds what `expected` held, None when it is gone and may be."""
+        known = self._known_alias(expected.name)
+        if known is not None:
+            self.notes.append(f"`{expected.name}` comes from `{known.name}`, as it did before")
+            return known, "alias"
         spelt = [
             column
             for column in self.seen.now.columns  # type: ignore[union-attr]  # the landing table is there
@@ -164,10 +168,6 @@ class _Decision:
             return spelt[0], "alias"
         if len(spelt) > 1:
             raise CannotDecideError(f"`{expected.name}` is gone, and several columns are spelt almost like it")
-        known = self._known_alias(expected.name)
-        if known is not None:
-            self.notes.append(f"`{expected.name}` comes from `{known.name}`, as it did before")
-            return known, "alias"
         rename = self.seen.rename_of(expected.name)
         if rename is not None and self._may_rename(expected, rename):
             self.renames.append(rename)
@@ -182,6 +182,13 @@ class _Decision:
             if mapping["column"] == name and mapping["kind"] == "alias":
                 return self.seen.column_now(mapping["source"])
         return None
+
+    def _goes_on_elsewhere(self, name: str, now: Column) -> bool:
+        """Whether the column is still there for the older rows only, and an alias in force gives the newer ones."""
+        known = self._known_alias(name)
+        if known is None or known.name.lower() == name.lower():
+            return False
+        return self.seen.dataset.batch is not None or self._filled(now) == 0
 
     def _may_rename(self, expected: Column, rename: Rename) -> bool:
         """Whether the candidate may be taken. Raises when only a person may take it."""
@@ -313,7 +320,10 @@ class _Decision:
         part = Restoration(
             warehouse=self.warehouse, landing=self.seen.dataset.landing, now=self.landing, mappings=mappings
         )
-        for is_tolerant in (True, False):
+        # What a column of that name still holds, for older rows, only the tolerant form gives.
+        there = {name.lower() for name in leaves(self.landing, self.warehouse.dialect).names}
+        is_split = any(one.kind in ("alias", "default") and one.column.lower() in there for one in mappings)
+        for is_tolerant in (True,) if is_split else (True, False):
             sql = self.reading.over(part.sql(is_tolerant=is_tolerant))
             columns = self._bound(sql)
             if columns is not None:

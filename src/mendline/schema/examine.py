@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mendline.config import Dataset
 from mendline.contracts import Contract, load_contract
 from mendline.errors import Rejected
 from mendline.schema.diff import ChangeKind, SchemaDiff, compare
+from mendline.schema.paths import leaf_sql
 from mendline.schema.renames import Rename, find_renames
 from mendline.schema.values import overlap
 from mendline.schema.view import Reading, outputs, read_view, stub_sql
 from mendline.schema.widening import Overflow, find_overflows
-from mendline.snapshots import profile
+from mendline.snapshots import batch_sql, profile
 from mendline.stores.base import Accommodation, ColumnProfile, Snapshot
 from mendline.tools.base import Services
 from mendline.warehouses.base import Column, Session, TableSchema, Warehouse
 from mendline.warehouses.types import column_type, family, leaves, logical_type
 
 Columns = tuple[tuple[str, str], ...]
+SELDOM = 0.02  # a column with at most so large a share of NULLs counts as one that always has a value
 UNTYPED = ("array", "map", "struct", "other")
 
 
@@ -31,7 +33,8 @@ class Examination:
     was written for, `origin` where they are known from ("accommodation", "snapshot", "contract", "" for nowhere).
     `base_sql` is the SELECT as the team wrote it, `current_sql` what stands there (None: no such view). `view_columns` is
     what the view gives now, None when it does not bind (`view_error` says why); `expected_columns` what it gave when the
-    landing table was as expected. `row_count` counts the current batch. `former_stub` is an empty table over which
+    landing table was as expected. `row_count` counts the current batch. `emptied` are the expected leaves that a landing
+    table which keeps every column still has, and that the source no longer fills; `now` is without them. `former_stub` is an empty table over which
     `current_sql` binds, "" when none is known: engines refuse to create a view that does not bind.
     """
 
@@ -54,6 +57,7 @@ class Examination:
     before: dict[str, ColumnProfile] = field(default_factory=dict)
     overflows: tuple[Overflow, ...] = ()
     former_stub: str = ""
+    emptied: tuple[str, ...] = ()
 
     @property
     def needed(self) -> tuple[Column, ...]:
@@ -99,6 +103,8 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         origin, expected, gave = _expectation(session, warehouse, reading, shapes, landing)
         given, problem = _view_now(session, current)
         before, usual = history(snapshots)
+        emptied = _emptied(session, warehouse, dataset, landing, expected, before)
+        now = replace(now, columns=tuple(column for column in now.columns if column.name not in emptied))
         row_count, _ = profile(session, warehouse, dataset, landing, ())
         diff = _diff(expected, now, contract, warehouse)
         lost, added = _candidates(expected, now, kept, snapshots, warehouse)
@@ -129,6 +135,7 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         before=before,
         overflows=overflows,
         former_stub=stub,
+        emptied=emptied,
     )
 
 
@@ -261,6 +268,34 @@ def history(snapshots: Sequence[Snapshot]) -> tuple[dict[str, ColumnProfile], di
         if shared is not None:
             usual[name] = shared
     return {name: kept[0] for name, kept in profiles.items()}, usual
+
+
+def _emptied(
+    session: Session,
+    warehouse: Warehouse,
+    dataset: Dataset,
+    landing: TableSchema,
+    expected: Sequence[Column],
+    before: dict[str, ColumnProfile],
+) -> tuple[str, ...]:
+    """The leaves that always had a value, have none in this batch, and stand beside a column that was not there before.
+
+    A loader that adds the source's new columns to the landing table and drops none leaves a renamed one like this.
+    """
+    now = leaves(landing, warehouse.dialect)
+    known = {column.name.lower() for column in expected}
+    if not known or all(column.name.lower() in known for column in now.columns):
+        return ()
+    always = [
+        column.name for column in now.columns if column.name.lower() in known and _was_filled(before.get(column.name))
+    ]
+    counts = [f"count({leaf_sql(warehouse, landing, name)})" for name in always]
+    ((row_count, *filled),) = session.rows(f"SELECT {', '.join(['count(*)', *counts])} {batch_sql(warehouse, dataset)}")
+    return tuple(name for name, count in zip(always, filled, strict=True) if row_count and not count)
+
+
+def _was_filled(before: ColumnProfile | None) -> bool:
+    return before is not None and before.row_count > 0 and before.null_count <= SELDOM * before.row_count
 
 
 def _candidates(

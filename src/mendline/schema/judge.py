@@ -20,6 +20,7 @@ TYPE_TROUBLE = frozenset(
         "query_no_longer_fits",
     }
 )
+LIKELY = 0.5  # the score from which a rename is shown as one
 BREAKING = (
     ChangeKind.REMOVED,
     ChangeKind.RENAMED,
@@ -64,10 +65,21 @@ def _broken(seen: Examination, changes: str) -> str:
         return f"`{view}` no longer binds to `{name}`: {changes} ({seen.view_error})"
     if seen.current_sql is None and seen.diff.of(*BREAKING):
         return f"`{name}` changed: {changes}"
+    moved = [old for old in seen.emptied if old in _needed(seen, seen.diff, *BREAKING, ChangeKind.CASE_CHANGED)]
+    if moved and all(_has_gone_on(seen, old) for old in moved):
+        return f"`{moved[0]}` of `{name}` has no value in the whole batch since another column came: {changes}"
     if seen.overflows:
         first = seen.overflows[0]
         return f"{first.failing_count} values of `{first.column}` need {first.wider}, `{first.target}` has {first.type}"
     return ""
+
+
+def _has_gone_on(seen: Examination, old: str) -> bool:
+    """Whether a new column may well hold what the emptied one held; else it is only a column without values."""
+    rename = seen.rename_of(old)
+    return bool([c for c in seen.diff.of(ChangeKind.CASE_CHANGED) if c.column == old]) or (
+        rename is not None and rename.score >= LIKELY
+    )
 
 
 def _judge_columns(seen: Examination, context: ToolContext, changes: str) -> tuple[FindingVerdict, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import SequenceMatcher
 
+from mendline.snapshots import looks_personal
 from mendline.stores.base import ColumnProfile
 
 FEW = 64  # up to so many distinct values a sketch is the whole set
@@ -127,8 +128,8 @@ def _overlap_of_sets(before: ColumnProfile, now: ColumnProfile, shared: float, u
 
 
 def _numbers(profile: ColumnProfile, family: str) -> tuple[float, float] | None:
-    if profile.min_value is None or profile.max_value is None:
-        return None
+    if profile.min_value is None or profile.max_value is None or looks_personal(profile.column):
+        return None  # of a personal column only the shape of the limits is kept: 99.9 for 52.3
     try:
         if family == "number":
             return float(profile.min_value), float(profile.max_value)

@@ -10,6 +10,7 @@ from mendline.incident import Finding, FindingVerdict
 from mendline.schema.examine import Examination, examine
 from mendline.schema.judge import judge
 from mendline.schema.renames import Rename
+from mendline.schema.view import plain_outputs
 from mendline.tools.base import ToolContext
 
 NAME = "inspect_schema_diff"
@@ -19,7 +20,7 @@ RANK = {FindingVerdict.SUPPORTS: 0, FindingVerdict.CANNOT_TELL: 1, FindingVerdic
 class InspectSchemaDiff:
     """Compares the landing table with the shape that its contract view was written for; only reads.
 
-    `data` of a finding: `changes` (kind, column, now, old_type, new_type, is_needed), `compared_with`
+    `data` of a finding: `changes` (kind, column, now, old_type, new_type, is_needed, outputs: the view's names for it), `compared_with`
     ("accommodation", "snapshot", "contract" or ""), `view_error` (why the view does not bind, ""), `view_columns` and
     `expected_columns` ([name, type]; None and [] when not known), `renames` (old, new, score, name_score, value_score,
     is_unique, evidence, against, runner_up), `overflows` (target, column, type, wider, failing_count, obstacle),
@@ -52,10 +53,20 @@ def _look(dataset: Dataset, context: ToolContext) -> Finding:
             dataset=dataset.name,
         )
     verdict, summary = judge(seen, context)
-    return Finding(tool=NAME, verdict=verdict, summary=summary, dataset=dataset.name, data=_data(seen))
+    return Finding(
+        tool=NAME, verdict=verdict, summary=summary, dataset=dataset.name, data=_data(seen, _names(seen, context))
+    )
 
 
-def _data(seen: Examination) -> dict[str, Any]:
+def _names(seen: Examination, context: ToolContext) -> list[tuple[str, str]]:
+    """(column of the landing table, what the view calls it) for every column that the view only renames."""
+    if seen.base_sql is None or seen.reading is None:
+        return []
+    plain = plain_outputs(seen.base_sql, context.services.warehouses[seen.dataset.warehouse])
+    return [(parts[-1].lower(), output) for output, parts in plain]
+
+
+def _data(seen: Examination, names: list[tuple[str, str]]) -> dict[str, Any]:
     needed = {column.name for column in seen.needed}
     return {
         "compared_with": seen.origin,
@@ -69,6 +80,7 @@ def _data(seen: Examination) -> dict[str, Any]:
                 "old_type": change.old_type,
                 "new_type": change.new_type,
                 "is_needed": change.column in needed,
+                "outputs": [output for column, output in names if column == change.column.lower()],
             }
             for change in seen.diff.changes
         ],
