@@ -152,6 +152,14 @@ def test_one_check_may_have_a_tighter_bound(tmp_path: Path) -> None:
     assert "range:fee" in declined(library, context)
 
 
+def test_a_value_that_only_a_widened_target_holds_is_no_bad_one(library: Library) -> None:
+    dataset = library.config.datasets["loans"].model_copy(update={"targets": ("front.kept",)})
+    library.sql(f"CREATE TABLE front.kept (fee DECIMAL(8,2)); UPDATE {T} SET \"Fee\" = '1000000' WHERE loan_id = '3'")
+    assert [violation.check for violation in watch(dataset, library.services)] == ["type_castable:fee"]
+    library.sql("ALTER TABLE front.kept ALTER fee TYPE DECIMAL(12,2)")
+    assert watch(dataset, library.services) == ()
+
+
 def test_an_empty_batch_and_one_that_fails_as_a_whole_are_declined(library: Library) -> None:
     generous = library.config.datasets["loans"].model_copy(update={"quality": Quality(max_failing_fraction=1.0)})
     context = replace(library.context(), datasets=(generous,))

@@ -15,6 +15,7 @@ from mendline.quality.expectations import Contract, ContractColumn, RowRule, Tab
 from mendline.quality.landing import Landing, Place, open_landing
 from mendline.quality.row_sql import row_sql
 from mendline.warehouses.base import Session
+from mendline.warehouses.types import column_type, is_widening
 
 NUMBERS = ("integer", "bigint", "decimal", "double")
 SCALARS = ("boolean", "date", "timestamp", "timestamptz", "time", "uuid", *NUMBERS)
@@ -191,12 +192,25 @@ class CheckBuilder:
     def not_null(self, column: str) -> Iterator[RowCheck]:
         yield self.check("not_null", [column], f"{self.place(column).sql} IS NULL")
 
+    def held_type(self, column: ContractColumn) -> str:
+        """The type that values must have: the contract's, or the wider one that every target has by now.
+
+        A target that was widened for its source holds what the contract's type does not: such a value is no bad one.
+        """
+        dialect = self.landing.warehouse.dialect
+        schemas = [schema for target in self.dataset.targets if (schema := self.session.schema(target)) is not None]
+        held = [found for schema in schemas if (found := schema.column(column.name)) is not None]
+        own = column_type(column.logical_type, dialect)
+        is_wider = bool(held) and all(is_widening(own, found.type, dialect) for found in held)
+        return held[0].logical_type if is_wider else column.logical_type
+
     def castable(self, column: ContractColumn, *, is_strict: bool = False) -> Iterator[RowCheck]:
         """A value that is there and is not of the contract's type; a fraction is no integer.
 
         A blank text in a column that may be empty is how text files write NULL: it fails only when `is_strict`.
         """
         place = self.place(column.name)
+        column = replace(column, logical_type=self.held_type(column))
         if (
             place.logical_type == column.logical_type
             or (family(place.logical_type), family(column.logical_type)) in SURE
