@@ -95,3 +95,21 @@ def test_the_settled_confidence_is_a_share(
     settled = weigh(said, examined(said, **verdicts))
     assert 0.0 <= settled.confidence <= 1.0
     assert all(other.type is not settled.type for other in settled.alternatives)
+
+
+def test_nulls_under_a_name_that_moved_are_the_change_of_name() -> None:
+    said = replace(belief(QUALITY, 0.98), subtype="null_violation")
+    found = {
+        QUALITY: {"checks": [{"name": "not_null:ward", "columns": ["ward"]}]},
+        SCHEMA: {"changes": [{"kind": "renamed", "column": "station", "outputs": ["ward"]}]},
+    }
+    tested = [
+        replace(
+            h,
+            findings=(Finding(tool="t", verdict=FindingVerdict.SUPPORTS, summary="", dataset="d", data=found[h.type]),),
+        )
+        for h in hypotheses(said)
+    ]
+    settled = weigh(said, tested)
+    assert settled.type is SCHEMA
+    assert settled.confidence > 0.8

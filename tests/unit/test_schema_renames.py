@@ -221,3 +221,12 @@ def test_a_synonym_alone_does_not_move_a_column_whose_values_say_nothing() -> No
         {},
     )
     assert found.score < 0.8
+
+
+def test_limits_that_are_kept_as_a_shape_are_not_compared_as_numbers() -> None:
+    before, now = profile("lat", low="52.0", high="52.3"), profile("latitude", low="99.9", high="99.9")
+    (found,) = find_renames(
+        [column("lat", "DOUBLE")], [column("latitude", "DOUBLE")], {"lat": before}, {"latitude": now}, {}
+    )
+    assert found.against == ()
+    assert found.score > 0.8

@@ -83,7 +83,9 @@ def _value_checks(session: Session, warehouse: Warehouse, parameters: Mapping[st
             continue
         landing = relation(warehouse, parameters["landing"])
         given = session.rows(f"SELECT count({warehouse.quote(output)}) FROM {view}")[0][0]
-        there = session.rows(f"SELECT count({sql}) FROM {landing}")[0][0]
+        own = leaf_sql(warehouse, schema, mapping["column"]) if schema else None
+        filled = f"{sql} IS NOT NULL OR {own} IS NOT NULL" if own else f"{sql} IS NOT NULL"
+        there = session.rows(f"SELECT count(*) FILTER ({filled}) FROM {landing}")[0][0]
         checks.append(
             Check(
                 name=f"`{output}` has the values of `{mapping['source']}`",

@@ -112,12 +112,12 @@ def _declined(reason: str, needed: str = "") -> Declined:
 def _changes_anything(seen: Examination, desired: Desired) -> bool:
     if desired.set_aside or desired.widen:
         return True
-    return not seen.is_as_expected and desired.sql != seen.current_sql
+    return (not seen.is_as_expected or bool(seen.emptied)) and desired.sql != seen.current_sql
 
 
 def _view_changes(seen: Examination, desired: Desired) -> bool:
     """Whether the view must be redefined: one that gives what it should is left alone, in whatever way it does so."""
-    return desired.sql != seen.current_sql and seen.view_columns != desired.columns
+    return desired.sql != seen.current_sql and (seen.view_columns != desired.columns or bool(seen.emptied))
 
 
 def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:

@@ -1,0 +1,105 @@
+"""A landing table that keeps every day and every column: a renamed column stands there twice, each time half empty."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mendline.incident import FindingVerdict
+from mendline.quality.landing import open_landing
+from mendline.tools.inspect_schema_diff import InspectSchemaDiff
+
+_SPEC = importlib.util.spec_from_file_location("schema_world_kept", Path(__file__).with_name("schema_world.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+schema_world = importlib.util.module_from_spec(_SPEC)
+sys.modules[_SPEC.name] = schema_world
+_SPEC.loader.exec_module(schema_world)
+DAY_ONE, EXPLICIT, STAR = schema_world.DAY_ONE, schema_world.EXPLICIT, schema_world.STAR
+TODAY = "seen_at::DATE = (SELECT max(seen_at)::DATE FROM raw.visits)"
+World = Any
+Make = Callable[..., World]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def build(view: str = EXPLICIT) -> World:
+        return schema_world.make_world(tmp_path, view, dataset={"batch": TODAY})
+
+    return build
+
+
+def _days(*changes: str) -> str:
+    """Day one as it was, then one day per change, all in one table."""
+    parts = [DAY_ONE]
+    for number, change in enumerate(changes, start=1):
+        moved = f"visit_id + {1000 * number} AS visit_id, seen_at + INTERVAL {number} DAY AS seen_at"
+        parts.append(f"SELECT {change} FROM (SELECT * REPLACE ({moved}) FROM ({DAY_ONE}))")
+    return " UNION ALL BY NAME ".join(parts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["* RENAME (quantity AS qty)", '* RENAME (patient_ref AS "patientRef")'],
+)
+def test_a_renamed_column_is_read_under_both_names_and_undo_restores(make: Make, change: str) -> None:
+    world = make()
+    world.land(_days("*"))
+    healthy = world.visible()
+    world.land(_days(change))
+    half_empty = world.visible()
+    (finding,) = InspectSchemaDiff().run(world.context)
+    assert finding.verdict is FindingVerdict.SUPPORTS
+    plan = world.fix()
+    assert world.visible() == healthy
+    world.repair.undo(world.repair.apply(plan, world.context), world.context)
+    assert world.visible() == half_empty
+
+
+def test_a_later_change_keeps_both_names_readable(make: Make) -> None:
+    world = make()
+    world.land(_days("*", "*"))
+    healthy = world.visible()
+    world.land(_days("* RENAME (quantity AS qty)"))
+    world.fix()
+    world.good_run("second")
+    world.incident("2")
+    world.land(_days("* RENAME (quantity AS qty)", "* RENAME (quantity AS qty, setting AS settings)"))
+    world.fix()
+    assert world.visible() == healthy
+
+
+def test_a_column_that_the_source_stopped_filling_is_not_a_rename(make: Make) -> None:
+    world = make()
+    world.land(_days("* EXCLUDE (quantity), 'x' AS note"))
+    (finding,) = InspectSchemaDiff().run(world.context)
+    assert finding.verdict is not FindingVerdict.SUPPORTS
+
+
+def test_the_checks_follow_a_column_to_its_new_name(make: Make) -> None:
+    world = make()
+    world.land(_days("* RENAME (patient_ref AS pat_ref)"))
+    world.fix()
+    with world.warehouse.reading() as session:
+        landing = open_landing(world.services.config.datasets["visits"], session, world.warehouse)
+        assert landing is not None
+        place = landing.find("patient_ref")
+        assert place is not None
+        ((missing,),) = session.rows(f"SELECT count(*) FROM {landing.table} WHERE {place.sql} IS NULL")
+    assert missing == 0
+
+
+def test_the_checks_follow_a_renamed_column_also_where_each_day_replaces_the_last(make: Make) -> None:
+    world = make(STAR)
+    world.change("* RENAME (patient_ref AS pat_ref)")
+    world.fix()
+    with world.warehouse.reading() as session:
+        landing = open_landing(world.services.config.datasets["visits"], session, world.warehouse)
+        place = landing.find("patient_ref") if landing else None
+    assert place is not None
+    assert place.path == "pat_ref"
