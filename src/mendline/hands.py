@@ -10,7 +10,7 @@ from mendline import lineage
 from mendline.classify import log_reader, verdict
 from mendline.contracts import load_contract
 from mendline.engines.base import TAG_INCIDENT, Engine, RunState
-from mendline.errors import Unavailable
+from mendline.errors import MendlineError, Unavailable
 from mendline.incident import (
     Attempt,
     Classification,
@@ -164,9 +164,24 @@ class Hands:
         return repair.apply(plan, context) if repair.is_done(plan, context) else None
 
     def undo(self, incident: Incident, diagnosis: Diagnosis, receipt: Receipt, number: int) -> None:
-        """Take a repair back. Asks no engine: what was done must be undone also when the engine is what went away."""
+        """Take a repair back, also when the engine is what went away.
+
+        Raises: `Unavailable` while a run that this incident started goes on: nothing is pulled from under it.
+        """
         self._keep_hold(incident)
+        own = self._own_run(incident)
+        if own is not None:
+            raise Unavailable(f"its re-run `{own.run_id}` has not ended", operation="undo", run_id=own.run_id)
         self.repairs[receipt.repair].undo(receipt, self._without_engine(incident, diagnosis, number))
+
+    def _own_run(self, incident: Incident) -> RunRef | None:
+        """A run of this incident's that has not ended; None when there is none, and when the engine cannot say."""
+        engine = self.engine(incident)
+        try:
+            active = verifying.runs_under_way(engine, incident)
+            return next((run for run in active if engine.describe(run).tags.get(TAG_INCIDENT) == incident.id), None)
+        except MendlineError:
+            return None
 
     def _repairing(self, incident: Incident, diagnosis: Diagnosis, number: int) -> ToolContext:
         context = self.context(incident, diagnosis.log, diagnosis.settled, number)

@@ -93,6 +93,7 @@ class WorkingEngine(MemoryEngine):
     work: dict[str, Work] = field(default_factory=dict)
     away_from: str = ""  # the call from which on it does not answer any more
     is_away: bool = False
+    busy: tuple[RunRef, ...] = ()
     is_rerun_by_hand: bool = False
 
     def rerun_by_hand(self) -> None:
@@ -131,6 +132,9 @@ class WorkingEngine(MemoryEngine):
     def rerun(self, *args: Any, **options: Any) -> RunDescription:
         self._reach("rerun")
         return super().rerun(*args, **options)
+
+    def active_runs(self) -> tuple[RunRef, ...]:
+        return self.busy
 
     def _reach(self, call: str) -> None:
         self.is_away = self.is_away or call == self.away_from

@@ -53,4 +53,7 @@ def _tell(notifier: Notifier, title: str, report: str, outcome: Outcome) -> str:
     except MendlineError as error:
         LOG.warning("`%s` did not deliver `%s`: %s", notifier.name, title, error)
         return f"by `{notifier.name}`: {error}"
+    except Exception as error:  # a notifier is foreign code, and a terminal may be gone: neither may stop an incident
+        LOG.exception("`%s` did not deliver `%s`", notifier.name, title)
+        return f"by `{notifier.name}`: {type(error).__name__}: {error}"
     return ""

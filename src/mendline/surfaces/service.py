@@ -41,6 +41,9 @@ class SafeFormatter(logging.Formatter):
         record.message = clean(self._redactor.redact(record.message))
         return super().formatMessage(record)
 
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+        return "\n".join(clean(line) for line in self._redactor.redact(super().formatException(ei)).split("\n"))
+
 
 def serve(config_file: Path) -> int:
     """Run until a signal; the exit code: 0 after SIGTERM, 130 after Ctrl-C. Work that is cut off goes on at the next start.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from mendline.engines.base import TAG_ATTEMPT, TAG_INCIDENT, Engine, RunDescription, RunState
-from mendline.errors import Unavailable
+from mendline.errors import RefusedByPolicy, Unavailable
 from mendline.incident import Check, Incident, Plan, RunRef, Verification, VerificationState
 from mendline.tools.base import Services, ToolContext
 
@@ -24,13 +24,16 @@ def verify_pipeline_stage(
     any more. not_fixed: everything else. A downstream stage that fails for the first time is another incident's matter
     (it could not run before), and is reported as a check that does not count against this repair.
 
-    The run is keyed by incident and attempt: a repeated call waits for the first run. Raises: `Unavailable`.
+    The run is keyed by incident and attempt: a repeated call waits for the first run. Raises: `Unavailable`, and
+    `RefusedByPolicy` when a stage that must not be repeated would run: since the plan was ruled on, the repair of another
+    incident may have brought it into reach.
     """
     engine = context.services.engines[context.incident.engine]
     chain = engine.run_chain(context.incident.failures[0].root_run_id)
     before = merged_states(chain_before(chain, context))
     stages = rerun_selection(chain, context.incident, plan.rerun_stages)
-    _wait_until_idle(engine, context.services, context.incident)
+    _check_repeatable(stages, context)
+    _wait_until_idle(engine, context)
     rerun = engine.rerun(
         chain_before(chain, context)[-1].run,
         stages,
@@ -103,12 +106,17 @@ def _state(checks: tuple[Check, ...], rerun: RunDescription) -> VerificationStat
     return VerificationState.NOT_FIXED
 
 
-def _wait_until_idle(engine: Engine, services: Services, incident: Incident) -> None:
-    deadline = time.monotonic() + _timeout(services, incident)
-    own = (TAG_INCIDENT, incident.id)
-    while busy := [
-        run for run in engine.active_runs() if run.pipeline == incident.run.pipeline and not _is_own(engine, run, own)
-    ]:
+def _check_repeatable(stages: tuple[str, ...], context: ToolContext) -> None:
+    forbidden = context.services.config.pipelines[context.incident.pipeline].never_rerun
+    never = [stage for stage in stages if stage in forbidden]
+    if never:
+        raise RefusedByPolicy(f"`never_rerun` forbids running {', '.join(never)} again", operation="rerun")
+
+
+def _wait_until_idle(engine: Engine, context: ToolContext) -> None:
+    """Wait until no run of the pipeline is under way but this attempt's own (there is one when the call is a repeated one)."""
+    deadline = time.monotonic() + _timeout(context.services, context.incident)
+    while busy := [run for run in runs_under_way(engine, context.incident) if not _is_own(engine, run, context)]:
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"run `{busy[0].run_id}` of `{busy[0].pipeline}` has not ended, so its stages were not re-run beside it",
@@ -119,8 +127,14 @@ def _wait_until_idle(engine: Engine, services: Services, incident: Incident) -> 
         time.sleep(POLL_SECONDS)
 
 
-def _is_own(engine: Engine, run: RunRef, own: tuple[str, str]) -> bool:
-    return engine.describe(run).tags.get(own[0]) == own[1]
+def runs_under_way(engine: Engine, incident: Incident) -> list[RunRef]:
+    """The runs of the incident's pipeline that wait or run now, whoever started them."""
+    return [run for run in engine.active_runs() if run.pipeline == incident.run.pipeline]
+
+
+def _is_own(engine: Engine, run: RunRef, context: ToolContext) -> bool:
+    own = {TAG_INCIDENT: context.incident.id, TAG_ATTEMPT: str(context.attempt)}
+    return own.items() <= engine.describe(run).tags.items()
 
 
 def _timeout(services: Services, incident: Incident) -> float:
