@@ -130,7 +130,7 @@ class App:
                 steps.run("bug", lambda: self.hands.give_up(self.hands.incident(incident_id), reason))
 
         def start(incident_id: str) -> None:
-            durable.start(WORKFLOW, f"{WORKFLOW}-{incident_id}", incident_id)
+            durable.start(WORKFLOW, _workflow_id(self.hands.incident(incident_id)), incident_id)
 
         with ExitStack() as closing:
             closing.callback(self.close)
@@ -138,8 +138,12 @@ class App:
             closing.callback(durable.close)
             if self.config.state.metrics_port is not None:
                 closing.callback(serve_metrics(self.config.state.metrics_port, self._all_incidents).close)
-            for record in self.store.incidents(open_only=True):  # opened, and killed before its workflow began
-                start(record.incident.id)
+            for record in self.store.incidents(open_only=True):
+                if record.outcome is None and durable.is_finished(_workflow_id(record.incident)):
+                    reason = "its workflow has ended without an outcome; see the log of the service"
+                    _unless_away(partial(self.hands.give_up, record.incident, reason), stop)
+                else:  # opened, and killed before its workflow began
+                    start(record.incident.id)
             self._watch(Intake(services=self.services, start=start), stop)
 
     def _all_incidents(self) -> tuple[IncidentRecord, ...]:
@@ -221,10 +225,18 @@ class App:
         )
 
 
+def _workflow_id(incident: Incident) -> str:
+    """Names the cause too: incidents are numbered from 1 again when the state database was deleted and the journal was not."""
+    return f"{WORKFLOW}-{incident.id}-{incident.fingerprint[:12]}"
+
+
 def _unless_away(call: Callable[[], object], stop: threading.Event) -> None:
     """Call; what cannot be done now is said, and tried again in the next round: the watch itself never ends."""
     try:
         call()
     except MendlineError as error:
         LOG.warning("%s; trying again", error)
+        stop.wait(AWAY_SECONDS)
+    except Exception:  # a bug that one run brings to light must not end the watch over all others
+        LOG.exception("the watch met an error of its own; trying again")
         stop.wait(AWAY_SECONDS)

@@ -184,6 +184,7 @@ def _create(
     # Dagster finds the runs of a chain by these two tags only; `create_run_for_job` does not set them.
     tags |= {ROOT_RUN_ID_TAG: root_run_id, PARENT_RUN_ID_TAG: parent.run_id}
     tags |= {MAX_RETRIES_TAG: "0", reading.PROCESS_TAG: local.process_identity(), **args["tags"]}
+    tags[local.OWN_TAG] = args["run_id"]
     return instance.create_run_for_job(
         job_def=subset.get_definition() if parent.asset_selection else job.get_definition(),
         execution_plan=_plan(args["stages"], subset, config, tags, _known(instance, reader, parent)),

@@ -15,7 +15,19 @@ from typing import Any
 import yaml
 
 OTHER_STORAGES = ("run_storage", "event_log_storage", "schedule_storage", "instance_class")
+OUR_TAGS = "mendline/"
+OWN_TAG = "mendline/run"  # the id of the run that Mendline's tags were given to
 SQLITE_FILES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+
+
+def tags_of(run: Any) -> dict[str, str]:
+    """A run's tags, Mendline's only where they are its own.
+
+    Dagster copies a run's tags into its re-executions, and one that a person starts from ours has neither our process nor
+    our purpose.
+    """
+    is_ours = run.tags.get(OWN_TAG) == run.run_id
+    return {name: value for name, value in run.tags.items() if is_ours or not name.startswith(OUR_TAGS)}
 
 
 def process_identity() -> str:

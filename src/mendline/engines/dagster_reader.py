@@ -162,7 +162,7 @@ class Reader:
             "ended_at": ended_at,
             "failures": found(run, steps, ended_at) if found else [],
             "retried_stages": [s for s, step in steps.items() if step["attempt"] > 1 and step["state"] == "succeeded"],
-            "tags": dict(run.tags),
+            "tags": self._local.tags_of(run),
         }
 
     def _failures(self, run: DagsterRun, steps: dict[str, dict[str, Any]], ended_at: float) -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ class Reader:
             "upstream": self._upstream(run),
             "stage_states": {stage: step["state"] for stage, step in self._steps(run_id).items()},
             "config": dict(run.run_config),
-            "tags": dict(run.tags),
+            "tags": self._local.tags_of(run),
             "partition": run.tags.get(PARTITION_NAME_TAG),
         }
 
@@ -278,7 +278,7 @@ class Reader:
     def _process(self, record: RunRecord) -> tuple[int, float] | None:
         """The pid that executes a run and a time at which it had it; None when no process of this machine is known."""
         run = record.dagster_run
-        tag = run.tags.get(PROCESS_TAG)
+        tag = self._local.tags_of(run).get(PROCESS_TAG)
         if tag and tag.count(":") >= 2:
             host, pid, started = tag.rsplit(":", 2)
             return (int(pid), float(started) + 1.0) if host == socket.gethostname() else None
