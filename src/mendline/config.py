@@ -136,7 +136,8 @@ class Dataset(Section):
     )
     batch: str | None = Field(
         default=None,
-        description="A SQL predicate that selects the current batch in a landing table that accumulates; default: the whole table.",
+        description="A SQL predicate that selects the current batch in a landing table that accumulates; default: the whole "
+        "table. One by the latest day in it, `day = (SELECT max(day) FROM ...)`, cannot notice a day without rows.",
     )
     source: Name | None = Field(default=None, description="The entry of `sources` it comes from.")
     quality: Quality = Quality()
