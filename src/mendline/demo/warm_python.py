@@ -49,7 +49,10 @@ def write_client(path: Path) -> None:
 
 @contextmanager
 def warmed() -> Iterator[None]:
-    """Have a warm process for as long as the block lasts; what it forked goes on to its own end."""
+    """Have a warm process for as long as the block lasts; what it forked goes on to its own end. One is enough: nests."""
+    if VARIABLE in os.environ:
+        yield
+        return
     with tempfile.TemporaryDirectory(prefix="warm-") as folder:
         address = str(Path(folder) / "socket")
         process = subprocess.Popen(
