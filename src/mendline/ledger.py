@@ -30,6 +30,8 @@ class Ledger:
     ) -> Receipt:
         """Run `effect` and record its receipt in one warehouse transaction; a key already recorded is not run again.
 
+        A key whose effect was undone counts as not recorded: what is not there may be made again.
+
         1. the intent is written to the state database; 2. effect and record commit together; 3. the receipt is copied to
         the state database. A crash after 2 is healed on the next call, by the warehouse's own record.
         """
@@ -39,7 +41,9 @@ class Ledger:
             if receipt is None:
                 receipt = effect(session)
                 session.execute(
-                    f"INSERT INTO {warehouse.ledger_table} VALUES (?, ?, ?, ?, ?, NULL)",
+                    f"INSERT INTO {warehouse.ledger_table} VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (key) DO UPDATE SET"
+                    " incident_id = excluded.incident_id, recorded_at = excluded.recorded_at,"
+                    " receipt = excluded.receipt, undone_at = NULL",
                     [plan.key, incident_id, plan.repair, receipt.applied_at.replace(tzinfo=None), to_json(receipt)],
                 )
         self.store.put_receipt(plan.key, receipt)
@@ -86,7 +90,8 @@ class Ledger:
         schema = warehouse.ledger_table.split(".", maxsplit=1)[0]
         session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         session.execute(CREATE_LEDGER.format(table=warehouse.ledger_table))
-        rows = session.rows(f"SELECT receipt FROM {warehouse.ledger_table} WHERE key = ?", [key])
+        query = f"SELECT receipt FROM {warehouse.ledger_table} WHERE key = ? AND undone_at IS NULL"
+        rows = session.rows(query, [key])
         return from_json(Receipt, rows[0][0]) if rows else None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mendline.config import Dataset
 from mendline.errors import Rejected
@@ -87,5 +89,25 @@ def _obstacle(session: Session, target: str, column: str) -> str:
     constraints = session.rows(CONSTRAINED, [schema, table, column])
     if constraints:
         return f"`{target}.{column}` is under a {constraints[0][0]} constraint"
-    indexes = session.rows(INDEXED, [schema, table])
-    return f"`{target}` has the index `{indexes[0][0]}`" if indexes else ""
+    index = index_of(session, target)
+    return f"`{target}` has the index `{index}`" if index else ""
+
+
+def index_of(session: Session, table: str) -> str:
+    """The name of an index of a table; "" when it has none. Such a table can be neither retyped nor renamed."""
+    *_, schema, name = ("main", *name_parts(table))
+    rows = session.rows(INDEXED, [schema, name])
+    return str(rows[0][0]) if rows else ""
+
+
+def narrow(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> None:
+    """Give a widened column its former type back, if it is still the one that was widened and its values allow it."""
+    schema = session.schema(one["target"])
+    column = schema.column(one["column"]) if schema else None
+    if column is None or column.type != one["wider"]:
+        return
+    quoted, target = warehouse.quote(one["column"]), relation(warehouse, one["target"])
+    cast = f"TRY_CAST({quoted} AS {one['type']})"
+    ((unfit,),) = session.rows(f"SELECT count(*) FROM {target} WHERE {quoted} IS NOT NULL AND {cast} IS NULL")
+    if not unfit:
+        session.execute(widen_sql(warehouse, one["target"], one["column"], one["type"]))

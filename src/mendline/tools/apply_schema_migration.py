@@ -11,13 +11,14 @@ from mendline.config import Dataset
 from mendline.errors import ConfigError, NotSupported, Rejected
 from mendline.incident import Check, Declined, FindingVerdict, Plan, Receipt, from_json, to_json
 from mendline.ledger import plan_key
-from mendline.quality.quarantine import restore, set_aside
+from mendline.quality.quarantine import quarantine_of, restore, set_aside
+from mendline.quality.row_sql import row_sql
 from mendline.schema.decide import Desired, Refusal, SetAside, decide
 from mendline.schema.examine import Examination, examine
 from mendline.schema.judge import judge
 from mendline.schema.proof import prove
 from mendline.schema.view import outputs
-from mendline.schema.widening import widen_sql
+from mendline.schema.widening import index_of, narrow, widen_sql
 from mendline.stores.base import Accommodation
 from mendline.tools.base import ToolContext
 from mendline.warehouses.base import Session, Warehouse
@@ -57,7 +58,10 @@ class ApplySchemaMigration:
             elif not _changes_anything(seen, decision):
                 declined.append(_declined(f"nothing to change: `{dataset.view}` already gives what is expected"))
             else:
-                return _plan(seen, decision, context)
+                plan = _plan(seen, decision, context)
+                if plan.is_reversible:
+                    return plan
+                declined.insert(0, _declined(f"changing `{dataset.view}` could not be undone", "change it by hand"))
         return declined[0] if declined else _declined("no dataset is configured for the failed stages")
 
     def is_done(self, plan: Plan, context: ToolContext) -> bool:
@@ -92,9 +96,16 @@ class ApplySchemaMigration:
             raise NotSupported(f"the receipt `{receipt.key}` does not say what to restore", operation="undo")
         warehouse = context.services.warehouses[undo["warehouse"]]
         is_bound = _binds(warehouse, undo["former_sql"])
+        left: list[str] = []
         context.services.ledger.undo_in_warehouse(
-            receipt, warehouse, lambda session: _inverse(session, warehouse, receipt, is_bound=is_bound)
+            receipt, warehouse, lambda session: left.extend(_inverse(session, warehouse, receipt, is_bound=is_bound))
         )
+        self._forget(receipt, context)
+        if left:
+            raise NotSupported("; ".join(left), system=warehouse.name, operation="undo")
+
+    def _forget(self, receipt: Receipt, context: ToolContext) -> None:
+        undo = receipt.undo
         former = undo["former_accommodation"]
         standing = context.services.store.accommodation(undo["dataset"])
         if standing is None or standing.current_sql != receipt.effects["view_sql"]:
@@ -156,11 +167,17 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
             "former_accommodation": to_json(former) if former else None,
         },
         confidence=_confidence(desired, context),
-        is_reversible=bool(seen.former_stub) or seen.view_columns is not None,
+        is_reversible=seen.view_columns is not None or (bool(seen.former_stub) and _can_park(dataset, warehouse)),
         undo_summary=f"`{view}` gets its former SELECT back"
         + (", the rows set aside return" if desired.set_aside else "")
         + (", widened columns are narrowed if their values allow it" if desired.widen else ""),
     )
+
+
+def _can_park(dataset: Dataset, warehouse: Warehouse) -> bool:
+    """Whether an undo may rename the landing table for a moment (see `_restore_view`)."""
+    with warehouse.reading() as session:
+        return not index_of(session, dataset.landing)
 
 
 def _confidence(desired: Desired, context: ToolContext) -> float:
@@ -248,6 +265,7 @@ def _effect(session: Session, warehouse: Warehouse, plan: Plan, at: datetime) ->
             "view_sql": session.view_sql(view),
             "set_aside_count": moved,
             "landing_count": _count(session, warehouse, parameters),
+            "landing_rows": _landing_rows(session, warehouse, parameters["landing"]) if moved else [],
         },
         undo={
             **{
@@ -295,6 +313,12 @@ def _move_aside(session: Session, warehouse: Warehouse, parameters: Mapping[str,
 
 def _count(session: Session, warehouse: Warehouse, parameters: Mapping[str, Any]) -> int:
     return int(session.rows(f"SELECT count(*) FROM {relation(warehouse, parameters['landing'])}")[0][0])
+
+
+def _landing_rows(session: Session, warehouse: Warehouse, landing: str) -> list[str]:
+    """Count and order-free hashes of the rows: whether a landing table still holds the load that it held."""
+    sums = row_sql(warehouse).checksum("t")
+    return [str(value) for value in session.rows(f"SELECT {sums} FROM {relation(warehouse, landing)} AS t")[0]]
 
 
 def _note(receipt: Receipt, parameters: Mapping[str, Any], context: ToolContext) -> None:
@@ -355,18 +379,19 @@ def _restore_view(session: Session, warehouse: Warehouse, undo: Mapping[str, Any
     session.execute(f"ALTER TABLE {relation(warehouse, parked)} RENAME TO {own}")
 
 
-def _inverse(session: Session, warehouse: Warehouse, receipt: Receipt, *, is_bound: bool) -> None:
-    """Bring back the former view, the rows and, where their values allow it, the former types."""
-    undo = receipt.undo
-    if session.view_sql(undo["view"]) == receipt.effects["view_sql"]:
-        _restore_view(session, warehouse, undo, is_bound=is_bound)
+def _inverse(session: Session, warehouse: Warehouse, receipt: Receipt, *, is_bound: bool) -> list[str]:
+    """Bring back the former view, the rows and, where their values allow it, the former types; what could not come back."""
+    undo, left = receipt.undo, []
     if undo["set_aside_at"]:
         at = datetime.fromisoformat(undo["set_aside_at"])
-        restore(session, warehouse, undo["landing"], incident_id=undo["incident_id"], at=at)
+        if _landing_rows(session, warehouse, undo["landing"]) == list(receipt.effects["landing_rows"]):
+            restore(session, warehouse, undo["landing"], incident_id=undo["incident_id"], at=at)
+        else:  # the rows are in the new load too, or were corrected there: put back they would be doubled
+            left.append(
+                f"`{undo['landing']}` has been loaded again since; its rows stay in `{quarantine_of(undo['landing'])}`"
+            )
+    if session.view_sql(undo["view"]) == receipt.effects["view_sql"]:
+        _restore_view(session, warehouse, undo, is_bound=is_bound)
     for one in undo["widen"]:
-        quoted = warehouse.quote(one["column"])
-        cast = f"TRY_CAST({quoted} AS {one['type']})"
-        target = relation(warehouse, one["target"])
-        ((unfit,),) = session.rows(f"SELECT count(*) FROM {target} WHERE {quoted} IS NOT NULL AND {cast} IS NULL")
-        if not unfit:
-            session.execute(widen_sql(warehouse, one["target"], one["column"], one["type"]))
+        narrow(session, warehouse, one)
+    return left

@@ -151,7 +151,7 @@ class _ReadSession(_Session):
         deadline = time.monotonic() + self._warehouse.lock_timeout_s
         while True:
             try:
-                before = self._attach()
+                before = self._attach(deadline)
                 rows = super()._fetch(sql, parameters)
                 if self._warehouse.fingerprint() == before:
                     return rows
@@ -168,20 +168,25 @@ class _ReadSession(_Session):
                     ) from error
             self._detach()
             if time.monotonic() >= deadline:
-                raise Unavailable(
-                    f"warehouse `{self._warehouse.name}` was written to without a pause for "
-                    f"{self._warehouse.lock_timeout_s:g} s, so it could not be read; try again when the pipeline is idle",
-                    system=self._warehouse.name,
-                    operation="read",
-                )
+                raise self._restless()
             time.sleep(POLL_S)
 
-    def _attach(self) -> tuple[object, ...]:
+    def _restless(self) -> Unavailable:
+        return Unavailable(
+            f"warehouse `{self._warehouse.name}` was written to without a pause for "
+            f"{self._warehouse.lock_timeout_s:g} s, so it could not be read; try again when the pipeline is idle",
+            system=self._warehouse.name,
+            operation="read",
+        )
+
+    def _attach(self, deadline: float) -> tuple[object, ...]:
         now = self._warehouse.fingerprint()
         if self._attached == now:
             return now
         self._detach()
         while not self._warehouse.is_settled():
+            if time.monotonic() >= deadline:
+                raise self._restless()
             time.sleep(SETTLED_S)
         now = self._warehouse.fingerprint()
         self._attached = now
