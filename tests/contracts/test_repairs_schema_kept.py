@@ -81,14 +81,22 @@ def test_a_column_that_the_source_stopped_filling_is_not_a_rename(make: Make) ->
     assert finding.verdict is not FindingVerdict.SUPPORTS
 
 
-def test_the_checks_follow_a_column_to_its_new_name(make: Make) -> None:
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("patient_ref", "* RENAME (patient_ref AS pat_ref)"),
+        ("quantity", '* EXCLUDE (quantity), quantity::BIGINT AS "Quantity_"'),
+        ("fee", '* EXCLUDE (fee), fee::VARCHAR AS "Fee_"'),
+    ],
+)
+def test_the_checks_follow_a_column_to_its_new_name(make: Make, column: str, change: str) -> None:
     world = make()
-    world.land(_days("* RENAME (patient_ref AS pat_ref)"))
+    world.land(_days(change))
     world.fix()
     with world.warehouse.reading() as session:
         landing = open_landing(world.services.config.datasets["visits"], session, world.warehouse)
         assert landing is not None
-        place = landing.find("patient_ref")
+        place = landing.find(column)
         assert place is not None
         ((missing,),) = session.rows(f"SELECT count(*) FROM {landing.table} WHERE {place.sql} IS NULL")
     assert missing == 0

@@ -57,10 +57,17 @@ class Landing:
         return own if own is not None or not behind else self._own(behind[0])
 
     def _either(self, places: list[Place]) -> Place | None:
-        if len({place.logical_type for place in places}) != 1:
-            return places[-1] if places else None
-        sql = f"COALESCE({', '.join(place.sql for place in places)})"
-        return replace(places[0], sql=sql)
+        """The place whose value is that of the first of `places` which has one, in the type of the last: the view's own."""
+        if not places:
+            return None
+        wanted = next((leaf.type for leaf in self.leaves.columns if leaf.name == places[-1].path), None)
+        parts = [
+            place.sql
+            if wanted is None or place.logical_type == places[-1].logical_type
+            else self.warehouse.safe_cast(place.sql, wanted)
+            for place in places
+        ]
+        return replace(places[0], sql=f"COALESCE({', '.join(parts)})", logical_type=places[-1].logical_type)
 
     def _own(self, path: str) -> Place | None:
         wanted = path.lower()
@@ -127,6 +134,10 @@ def _outputs(query: exp.Expr, landing: str, names: Origins) -> dict[str, tuple[s
         origin = _origin(projection.unalias(), inner)
         if origin:
             found[projection.alias_or_name.lower()] = origin
+    # A contract may speak of the column as it landed once, which the view renames: its name stands further in.
+    for name, origin in inner.items():
+        if [leaf.lower() for leaf in origin] != [name]:
+            found.setdefault(name, origin)
     return found
 
 
