@@ -97,21 +97,23 @@ def test_a_landing_table_that_is_gone_after_a_good_run_does_not_hold_up_the_watc
     assert poller.poll() == ()
 
 
-def test_a_warehouse_that_is_away_hides_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_waits_for_a_warehouse_hides_no_failure_after_it(tmp_path: Path) -> None:
     world = Freight(tmp_path)
-    poller, opened = watching(world)
+    seen: list[str] = []
 
-    def away(*_: object) -> None:
-        raise Unavailable("the warehouse is written to without a pause")
+    def on_run(run: FinishedRun) -> None:
+        if run.run.run_id == "run-1":
+            raise Unavailable("the warehouse is written to without a pause")
+        seen.append(run.run.run_id)
 
-    monkeypatch.setattr("mendline.monitor.intake.watch", away)
+    poller = Poller(world.engine, world.store, on_run=on_run)
+    poller.poll()
     world.engine.run()
-    stage_raises(world, "bad")
     world.engine.run()
     for _ in range(MOST_TRIES + 2):
         with pytest.raises(Unavailable):
             poller.poll()
-    assert opened == ["1"]
+    assert seen == ["run-2"]
 
 
 def test_a_run_that_nobody_can_handle_is_left_behind_in_the_end(tmp_path: Path) -> None:
