@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from mendline import registry
+from mendline.checkup import examine_dataset
 from mendline.config import Config, Dataset
 from mendline.durable import Durable
 from mendline.engines.base import Engine
@@ -104,6 +105,7 @@ class App:
             said.extend(engine.check())
         for warehouse in self.warehouses.values():
             said.extend(warehouse.check())
+        said.extend(examine_dataset(dataset, self.services) for dataset in self.config.datasets.values())
         for rule in self.config.policy.rules:
             said.append(
                 f"policy: {rule.decision} `{rule.action}` for {rule.type} on pipeline `{rule.pipeline}`,"

@@ -10,7 +10,7 @@ from mendline import lineage
 from mendline.classify import log_reader, verdict
 from mendline.contracts import load_contract
 from mendline.engines.base import TAG_INCIDENT, Engine, RunState
-from mendline.errors import MendlineError, Unavailable
+from mendline.errors import MendlineError, RefusedByPolicy, Unavailable
 from mendline.incident import (
     Attempt,
     Classification,
@@ -152,11 +152,23 @@ class Hands:
         never = [s for s in stages if s in self.services.config.pipelines[incident.pipeline].never_rerun]
         if never:
             return Ruling(decision="off", reason=f"`never_rerun` forbids running {', '.join(never)} again")
+        if plan.dataset is not None and (later := self._replaced_by(incident)):
+            return Ruling(decision="off", reason=f"run `{later}` has replaced the data that this would repair")
         return rule_on(self.services.config.policy, plan, belief, incident.pipeline)
 
     def apply(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt:
         self._keep_hold(incident)
+        if plan.dataset is not None and (later := self._replaced_by(incident)):
+            raise RefusedByPolicy(f"run `{later}` has replaced the data meanwhile", operation="apply", run_id=later)
         return self.repairs[plan.repair].apply(plan, self._repairing(incident, diagnosis, number))
+
+    def _replaced_by(self, incident: Incident) -> str | None:
+        """The run of another chain that has ended since: what is landed now is its batch, not the incident's."""
+        latest = self.engine(incident).latest_finished(incident.run.pipeline)
+        failure = incident.failures[0]
+        if latest is None or latest.root_run_id == failure.root_run_id or latest.ended_at <= failure.failed_at:
+            return None
+        return latest.run.run_id
 
     def landed(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt | None:
         """The receipt of an effect that is there although `apply` failed; None when nothing was done. Asks no engine."""

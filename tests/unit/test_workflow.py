@@ -252,3 +252,18 @@ def test_a_lease_lost_while_the_process_was_down_keeps_the_effect_from_happening
     assert world.begin(incident, hands=hands)
     assert views[0] == before
     assert world.outcome(incident).kind is OutcomeKind.RESOLVED
+
+
+@pytest.mark.parametrize("fault", [column_renamed, rows_bad])
+def test_nothing_is_repaired_in_data_that_a_later_run_has_replaced(
+    tmp_path: Path, fault: Callable[[Freight], None]
+) -> None:
+    world, incident = broken(tmp_path, fault)
+    before = world.data()
+    world.engine.run()
+    calls = len(world.engine.calls)
+    record = world.handle(incident)
+    assert record.outcome is not None
+    assert record.outcome.kind is OutcomeKind.ESCALATED
+    assert "has replaced the data" in record.outcome.recommended
+    assert (world.data(), len(world.engine.calls)) == (before, calls)

@@ -10,6 +10,7 @@ from mendline.incident import (
     Check,
     Classification,
     Declined,
+    FailureKind,
     Finding,
     Incident,
     LogExcerpt,
@@ -53,6 +54,11 @@ class ToolContext:
     findings: tuple[Finding, ...] = ()
     attempt: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_of_an_earlier_run(self, dataset: Dataset) -> bool:
+        """Whether the landing table may still hold an earlier batch, because the stage that loads it is what failed."""
+        failures = self.incident.failures
+        return any(f.stage == dataset.loaded_by and f.kind is not FailureKind.BAD_DATA for f in failures)
 
     def finding(self, tool: str, dataset: str | None = None) -> Finding | None:
         """The latest finding of `tool` (about `dataset`, when given); None when it has not run."""

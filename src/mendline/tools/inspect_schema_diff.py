@@ -53,6 +53,11 @@ def _look(dataset: Dataset, context: ToolContext) -> Finding:
             dataset=dataset.name,
         )
     verdict, summary = judge(seen, context)
+    if verdict is FindingVerdict.REFUTES and context.is_of_an_earlier_run(dataset):
+        verdict, summary = (
+            FindingVerdict.CANNOT_TELL,
+            f"{summary}; but `{dataset.loaded_by}` failed to load a new batch",
+        )
     return Finding(
         tool=NAME, verdict=verdict, summary=summary, dataset=dataset.name, data=_data(seen, _names(seen, context))
     )

@@ -59,10 +59,16 @@ class ProfileFailedBatch:
                 dataset=dataset.name,
                 data={"landing": dataset.landing, "error": str(error), "explains": False},
             )
+        verdict, summary = _verdict(examination), _summary(examination, last_good)
+        if verdict is FindingVerdict.REFUTES and context.is_of_an_earlier_run(dataset):
+            verdict, summary = (
+                FindingVerdict.CANNOT_TELL,
+                f"{summary}; but `{dataset.loaded_by}` failed to load a new batch",
+            )
         return Finding(
             tool=NAME,
-            verdict=_verdict(examination),
-            summary=_summary(examination, last_good),
+            verdict=verdict,
+            summary=summary,
             dataset=dataset.name,
             data={**_data(examination), "last_good": last_good},
         )
