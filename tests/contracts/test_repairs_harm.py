@@ -101,6 +101,7 @@ def test_a_repair_that_was_undone_can_be_done_again(tmp_path: Path) -> None:
 
 def test_a_file_written_to_without_a_pause_makes_a_reader_wait_no_longer_than_it_said(tmp_path: Path) -> None:
     world = make_world(tmp_path)
+    world.warehouse.close()  # a reader that knows the file already has nothing to wait for
     world.warehouse.lock_timeout_s = 0.3
     world.warehouse.is_settled = lambda: False  # type: ignore[method-assign]  # every look finds a fresh write
     with pytest.raises(Unavailable), world.warehouse.reading() as session:

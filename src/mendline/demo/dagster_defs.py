@@ -40,6 +40,7 @@ def _op(stage: Stage, retry: RetryPolicy) -> OpDefinition:
     )
     def run(context: OpExecutionContext) -> None:
         surroundings = open_context(WORLD, date.fromisoformat(context.partition_key), context.log)
+        surroundings.keep_warehouse_open()
         row_count = run_stage(stage, surroundings)
         context.add_output_metadata({"row_count": row_count})
 

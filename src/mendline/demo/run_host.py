@@ -124,7 +124,11 @@ def _execute(launch: dict[str, Any]) -> bool:
             resolved_op_selection=set(selected) or None,
             job_code_origin=job.get_python_origin(),
         )
-        return bool(execute_run(job, run, instance, raise_on_error=False).success)
+        succeeded = bool(execute_run(job, run, instance, raise_on_error=False).success)
+    from mendline.demo.stages import sql  # noqa: PLC0415 (the pipeline's own code is imported by the run alone)
+
+    sql.release()
+    return succeeded
 
 
 if __name__ == "__main__":

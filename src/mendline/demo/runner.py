@@ -86,7 +86,7 @@ def _play(
 ) -> tuple[Told, ...]:
     base = make_base(directory / "base", days=days, scale=scale, seed=seed, screen=screen)
     references = References(base, directory)
-    at_once = 1 if scale >= LARGE_SCALE else max(1, os.cpu_count() or 1)
+    at_once = 1 if scale >= LARGE_SCALE else 1 + (os.cpu_count() or 1)  # one of them is always waiting
 
     def one(fault: Fault) -> Told:
         story = Story(fault=fault, base=base, references=references, directory=directory, days=days, tell=screen.moment)

@@ -22,6 +22,7 @@ from mendline.warehouses.names import name_parts, relation
 from mendline.warehouses.types import column_type, logical_type
 
 POLL_S = 0.05
+KEPT_BYTES = 64 * 1024**2  # a reader holds the blocks that it has read
 # Linux stamps files with the time of its last tick (4 ms at the usual 250 Hz): two writes within one tick look like one.
 # A stamp younger than this is not trusted; the same rule as Git's "racily clean" entries. Source: git racy-git.txt.
 SETTLED_S = 0.02
@@ -226,6 +227,8 @@ class DuckDB:
         self.lock_timeout_s = lock_timeout_s
         with _locks_guard:
             self._lock = _locks.setdefault(self.path, threading.RLock())
+        self._readers: list[_ReadSession] = []
+        self._readers_guard = threading.Lock()
 
     def check(self) -> tuple[str, ...]:
         if not self.path.is_file():
@@ -243,11 +246,11 @@ class DuckDB:
     def reading(self) -> Iterator[_Session]:
         if not self.path.is_file():
             raise Unavailable(f"warehouse `{self.name}`: there is no file `{self.path}` yet", system=self.name)
-        session = _ReadSession(self)
+        session = self._borrow()
         try:
             yield session
         finally:
-            session.close()
+            self._give_back(session)
 
     @contextmanager
     def writing(self) -> Iterator[_Session]:
@@ -273,8 +276,23 @@ class DuckDB:
     def safe_cast(self, expression: str, logical_type: str) -> str:
         return f"TRY_CAST({expression} AS {column_type(logical_type, 'duckdb')})"
 
+    def _borrow(self) -> _ReadSession:
+        """The reader that was left from before (opening one takes longer than most questions), or a new one."""
+        with self._readers_guard:
+            return self._readers.pop() if self._readers else _ReadSession(self)
+
+    def _give_back(self, session: _ReadSession) -> None:
+        """Keep one reader of a small file; more would only hold memory. What it has read counts only while the file stands."""
+        with self._readers_guard:
+            if not self._readers and self.path.is_file() and self.path.stat().st_size <= KEPT_BYTES:
+                self._readers.append(session)
+                return
+        session.close()
+
     def close(self) -> None:
-        """Nothing is held between sessions."""
+        with self._readers_guard:
+            while self._readers:
+                self._readers.pop().close()
 
     def connect(self, database: str) -> duckdb.DuckDBPyConnection:
         """Open a database so that answers do not depend on where Mendline runs: times are UTC.

@@ -35,17 +35,24 @@ class StageContext:
     @contextmanager
     def warehouse(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The warehouse, open for writing, with the limits that the settings give it."""
+        db = sql.connect(*self._opening())
+        try:
+            yield db
+        finally:
+            db.close()
+
+    def keep_warehouse_open(self) -> None:
+        """Hold the warehouse open until this process ends or calls `sql.release`."""
+        sql.keep_open(*self._opening())
+
+    def _opening(self) -> tuple[str, dict[str, str], float]:
         limits = self.settings["duckdb"]
         config = {
             "memory_limit": str(limits["memory_limit"]),
             "max_temp_directory_size": str(limits["max_temp_directory_size"]),
             "temp_directory": str(self.path("spool") / "duckdb"),
         }
-        db = sql.connect(str(self.path("warehouse")), config, float(limits["lock_timeout_seconds"]))
-        try:
-            yield db
-        finally:
-            db.close()
+        return str(self.path("warehouse")), config, float(limits["lock_timeout_seconds"])
 
     @contextmanager
     def spool(self, name: str) -> Iterator[Path]:

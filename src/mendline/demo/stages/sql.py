@@ -13,11 +13,30 @@ import duckdb
 LOCK_POLL_SECONDS = 0.05
 
 
+_kept: dict[str, duckdb.DuckDBPyConnection] = {}
+
+
 def connect(path: str, config: Mapping[str, str], timeout_s: float) -> duckdb.DuckDBPyConnection:
-    """Open the file for writing; waits up to `timeout_s` seconds while another process holds its lock.
+    """A connection for writing; waits up to `timeout_s` seconds while another process holds the file's lock.
 
     Raises: `duckdb.IOException` when the lock was not given in time.
     """
+    return _kept[path].cursor() if path in _kept else _opened(path, config, timeout_s)
+
+
+def keep_open(path: str, config: Mapping[str, str], timeout_s: float) -> None:
+    """Hold the file open for all stages of this process: opening it takes longer than most stages of a small day."""
+    if path not in _kept:
+        _kept[path] = _opened(path, config, timeout_s)
+
+
+def release() -> None:
+    """Close what `keep_open` has opened, so that the file stands complete for whoever comes next."""
+    while _kept:
+        _kept.popitem()[1].close()
+
+
+def _opened(path: str, config: Mapping[str, str], timeout_s: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
