@@ -19,6 +19,7 @@ from mendline.incident import (
     Evidence,
     FailureKind,
     FailureType,
+    Finding,
     Incident,
     LogExcerpt,
     LogLine,
@@ -135,6 +136,11 @@ class Hands:
             attempt=attempt,
             options={"upstream": upstream},
         )
+
+    def ask(self, diagnostic: str, context: ToolContext) -> tuple[Finding, ...]:
+        """The findings of one diagnostic; what they quote of the data is redacted like a log."""
+        found = self.diagnostics[diagnostic].run(context)
+        return tuple(replace(finding, summary=self.redactor.redact(finding.summary)) for finding in found)
 
     def plan(self, incident: Incident, diagnosis: Diagnosis, repair: str, number: int) -> Plan | Declined:
         """What a repair would do; with the stages that must run again because they read the dataset that it changes."""

@@ -118,7 +118,7 @@ class Life:
         for name in self.hands.playbook.page(hypothesis.type).diagnostics:
 
             def ask(name: str = name) -> tuple[Finding, ...]:
-                return self.hands.diagnostics[name].run(self.hands.context(self.incident, log, belief, number))
+                return self.hands.ask(name, self.hands.context(self.incident, log, belief, number))
 
             found.extend(self._patiently(f"{name}:{hypothesis.type}:{number}", ask, tuple[Finding, ...]))
         return replace(hypothesis, findings=tuple(found))
