@@ -21,7 +21,7 @@ from mendline.demo.warm_python import warmed
 from mendline.demo.world import World, create_world
 from mendline.errors import InputError, Unavailable
 
-DEFAULT_SCALE = 0.005
+DEFAULT_SCALE = 0.002
 DEFAULT_SEED = 1
 LARGE_SCALE = 0.2  # from here on one fault at a time, for the memory's sake
 BASE_TIMEOUT_S = 120.0
