@@ -56,7 +56,7 @@ class App:
         self.config = config
         self.directory = config.path(config.state.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.store = SqlStore(f"sqlite:///{self.directory / 'state.db'}")
+        self.store = SqlStore(f"sqlite:///{config.state_file}")
         self.engines: Mapping[str, Engine] = {
             name: registry.load("engines", item.kind)(name, item, root=config.root)
             for name, item in config.engines.items()

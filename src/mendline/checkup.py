@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mendline.config import Dataset
+from mendline.contracts import contract_of
 from mendline.engines.base import Engine
 from mendline.errors import ConfigError
-from mendline.quality.examine import contract_of
 from mendline.tools.base import Services
 from mendline.warehouses.base import Session
 
@@ -19,8 +19,8 @@ def examine_dataset(dataset: Dataset, services: Services) -> str:
     that cannot be used and for a stage that the pipeline does not have; `Unavailable`.
     """
     parts = []
-    if dataset.contract is not None:
-        contract = contract_of(dataset, services.config, services.warehouses[dataset.warehouse])
+    contract = contract_of(dataset, services.config, services.warehouses[dataset.warehouse].dialect)
+    if contract is not None:
         parts.append(f"a contract with {len(contract.columns)} columns")
     else:
         parts.append("no contract: its rows are never set aside")

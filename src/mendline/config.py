@@ -253,6 +253,11 @@ class Config(Section):
         """A path of the file, absolute: relative ones are relative to mendline.yaml."""
         return (self.root / Path(value).expanduser()).resolve()
 
+    @property
+    def state_file(self) -> Path:
+        """The state database's file."""
+        return self.path(self.state.directory) / "state.db"
+
     def pipeline_datasets(self, pipeline: str) -> tuple[Dataset, ...]:
         """The datasets of one pipeline, in the file's order."""
         return tuple(dataset for dataset in self.datasets.values() if dataset.pipeline == pipeline)

@@ -25,12 +25,13 @@ from open_data_contract_standard.model import (
 )
 from pydantic import ValidationError
 
+from mendline.config import Config, Dataset
 from mendline.errors import ConfigError
 from mendline.quality.expectations import Bound, Contract, ContractColumn, Metric, RowRule, TableRule
 from mendline.quality.sql_guard import guard_condition, guard_query
 from mendline.warehouses.types import logical_type
 
-__all__ = ["Bound", "Contract", "ContractColumn", "RowRule", "TableRule", "load_contract"]
+__all__ = ["Bound", "Contract", "ContractColumn", "RowRule", "TableRule", "contract_of", "load_contract"]
 
 LOGICAL = {
     "string": "string",
@@ -56,6 +57,17 @@ METRICS: dict[str, Metric] = {
     "invalidValues": "invalid",
     "duplicateValues": "duplicate",
 }
+
+
+def contract_of(dataset: Dataset, config: Config, dialect: str) -> Contract | None:
+    """The dataset's contract, in the warehouse's SQL `dialect`; None when the configuration names none.
+
+    Raises: `ConfigError`, as `load_contract`.
+    """
+    if dataset.contract is None:
+        return None
+    name = dataset.contract_schema or dataset.name
+    return load_contract(config.path(dataset.contract), name, dialect=dialect)
 
 
 def load_contract(path: Path, schema_name: str | None, *, dialect: str = "duckdb") -> Contract:

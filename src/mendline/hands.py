@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from mendline import lineage
 from mendline.classify import log_reader, verdict
-from mendline.contracts import load_contract
+from mendline.contracts import contract_of
 from mendline.engines.base import TAG_INCIDENT, Engine, RunState
 from mendline.errors import MendlineError, RefusedByPolicy, Unavailable
 from mendline.incident import (
@@ -290,11 +290,9 @@ class Hands:
                 continue
             if dataset.runbook:
                 return dataset.runbook
-            if dataset.contract:
-                name = dataset.contract_schema or dataset.name
-                found = load_contract(config.path(dataset.contract), name).runbook
-                if found:
-                    return found
+            contract = contract_of(dataset, config, self.services.warehouses[dataset.warehouse].dialect)
+            if contract is not None and contract.runbook:
+                return contract.runbook
         return config.pipelines[incident.pipeline].runbook
 
     def conclude(self, incident: Incident, log: LogExcerpt, outcome: Outcome) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mendline.config import Config, Dataset
-from mendline.contracts import load_contract
+from mendline.contracts import contract_of
 from mendline.errors import NotSupported
 from mendline.incident import Classification, LogExcerpt
 from mendline.quality.checks import CheckBuilder, Checks, build_checks, with_checks
@@ -71,7 +71,7 @@ def examine(
         raise NotSupported(
             f"the landing table `{dataset.landing}` is not there", system=warehouse.name, operation="check rows"
         )
-    contract = contract_of(dataset, config, warehouse)
+    contract = contract_of(dataset, config, warehouse.dialect) or Contract(name=dataset.name, columns=())
     checks = build_checks(dataset, contract, session, landing, config)
     if suspicion is not None:
         builder = CheckBuilder(dataset=dataset, contract=contract, session=session, landing=landing, config=config)
@@ -82,13 +82,4 @@ def examine(
         checks=checks,
         measurement=measure(checks, session),
         named=tuple(name.lower() for name in named if landing.find(name) is not None),
-    )
-
-
-def contract_of(dataset: Dataset, config: Config, warehouse: Warehouse) -> Contract:
-    """The dataset's contract; one without expectations when the configuration names none."""
-    if dataset.contract is None:
-        return Contract(name=dataset.name, columns=())
-    return load_contract(
-        config.path(dataset.contract), dataset.contract_schema or dataset.name, dialect=warehouse.dialect
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from mendline.config import Dataset
-from mendline.contracts import Contract, load_contract
+from mendline.contracts import Contract, contract_of
 from mendline.errors import Rejected
 from mendline.schema.diff import ChangeKind, SchemaDiff, compare
 from mendline.schema.paths import leaf_sql
@@ -89,7 +89,7 @@ def examine(dataset: Dataset, services: Services) -> Examination:
     """
     warehouse = services.warehouses[dataset.warehouse]
     snapshots = services.store.snapshots(dataset.name)
-    contract = contract_of(dataset, services)
+    contract = contract_of(dataset, services.config, services.warehouses[dataset.warehouse].dialect)
     with warehouse.reading() as session:
         landing = session.schema(dataset.landing)
         current = session.view_sql(dataset.view) if dataset.view else None
@@ -136,16 +136,6 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         overflows=overflows,
         former_stub=stub,
         emptied=emptied,
-    )
-
-
-def contract_of(dataset: Dataset, services: Services) -> Contract | None:
-    """The dataset's contract; None when it has none. Raises `ConfigError`."""
-    if dataset.contract is None:
-        return None
-    name = dataset.contract_schema or dataset.name
-    return load_contract(
-        services.config.path(dataset.contract), name, dialect=services.warehouses[dataset.warehouse].dialect
     )
 
 

@@ -100,7 +100,7 @@ def scorecard(config: Path, *, as_json: bool) -> None:
 def _store(config_file: Path) -> Iterator[Store]:
     """Only the state database: whoever looks at incidents needs neither engine nor warehouse to be there."""
     config = load_config(config_file)
-    file = config.path(config.state.directory) / "state.db"
+    file = config.state_file
     if not file.exists():
         raise InputError(f"`{file}` does not exist: Mendline has not run on this configuration; start `mendline serve`")
     store = SqlStore(f"sqlite:///{file}")
