@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 from mendline.errors import InputError
 from mendline.incident import LogLine
@@ -25,10 +26,16 @@ SHAPE_COUNT = 100_000
 TAIL_BYTES = 200_000
 LINE_LENGTH = 4000
 
-_MARK = re.compile(
-    rb"rror|RROR|xception|raceback|aused by|FATAL|atal|CRITICAL|SEVERE|anic|illed|WARN|arning|ail(?:ed|ure)|FAIL|enied|efused"
-    rb"|imed out|imeout|bort|xceed|xhaust|iolat|vict|OOM|emory|uota|pace left|xit(?:ed)? |SIG[KTSA]|xpired|navailable|uccee|etry"
+# Words of trouble (and of its healing), without the letters whose case differs. Looked for all at once: one pass of an
+# automaton over the bytes costs little more than reading them.
+_MARKS = (
+    *(b"rror", b"RROR", b"xception", b"raceback", b"aused by", b"FATAL", b"atal", b"CRITICAL", b"SEVERE", b"anic"),
+    *(b"illed", b"WARN", b"arning", b"ailed", b"ailure", b"FAIL", b"enied", b"efused", b"imed out", b"imeout", b"bort"),
+    *(b"xceed", b"xhaust", b"iolat", b"vict", b"OOM", b"emory", b"uota", b"pace left", b"xit ", b"xited ", b"xpired"),
+    *(b"SIGK", b"SIGT", b"SIGS", b"SIGA", b"navailable", b"uccee", b"etry"),
 )
+_FINDER = BytesAhoCorasick(_MARKS, matchkind=MatchKind.LeftmostFirst)
+DENSE_BYTES = 500  # with a mark in fewer bytes than this, looking at every line's shape is cheaper than at every mark
 _DIGITS = b"0123456789"
 
 
@@ -88,20 +95,17 @@ def skim_stream(source: str | Path | BinaryIO) -> Skim:
 
 
 def _chunks(first: bytes, stream: BinaryIO) -> Iterator[bytes]:
-    """Give blocks that end at a line end (a line longer than a block is cut)."""
-    rest = first
-    while rest:
+    """Give blocks that end at a line end; of a line longer than a block only the beginning."""
+    block = first
+    while block:
+        if not block.endswith(b"\n"):
+            block += stream.readline(CHUNK_BYTES)
+        if not block.endswith(b"\n"):
+            while stream.readline(CHUNK_BYTES)[-1:] not in (b"", b"\n"):
+                pass
+            block += b"\n"
+        yield block
         block = stream.read(CHUNK_BYTES)
-        cut = rest.rfind(b"\n") + 1
-        if not block:
-            yield rest
-            return
-        if cut == 0:
-            yield rest + b"\n"
-            rest = block.partition(b"\n")[2]
-            continue
-        yield rest[:cut]
-        rest = rest[cut:] + block
 
 
 def _skim_chunks(chunks: Iterator[bytes]) -> Skim:
@@ -124,27 +128,71 @@ def _keep_marked(chunk: bytes, line_count: int, marked: _Keeper) -> int:
 
     Gives the count of lines of `chunk`; `line_count` is that of the lines before it.
     """
+    cursor = _Cursor(chunk, line_count)
+    cursor.keep(cursor.offset, marked.owed_count, marked)  # the rest of a neighbourhood that the last block ended in
+    spots = _FINDER.find_matches_as_indexes(chunk)
+    is_dense = len(spots) * DENSE_BYTES > len(chunk)
+    for begin, shape in _lines_by_shape(chunk, marked) if is_dense else _lines_by_mark(chunk, spots, marked):
+        if begin >= cursor.kept_to and marked.counts_in(shape):
+            after = AFTER_TRACEBACK if b"raceback" in shape else AROUND_MARK[1]
+            first = cursor.before(begin, AROUND_MARK[0])
+            cursor.keep(first, chunk.count(b"\n", first, begin) + after, marked)
+    return cursor.number - line_count - 1 + chunk.count(b"\n", cursor.offset)
+
+
+def _lines_by_mark(chunk: bytes, spots: list[tuple[int, int, int]], marked: _Keeper) -> Iterator[tuple[int, bytes]]:
+    """Give the offset and the shape of every line that holds a mark and is not known well enough."""
+    passed = -1
+    for _, start, _ in spots:
+        if start < passed:
+            continue
+        begin, end = chunk.rfind(b"\n", 0, start) + 1, chunk.find(b"\n", start)
+        passed = end if end >= 0 else len(chunk)
+        shape = chunk[begin:passed].translate(None, _DIGITS)
+        if not marked.is_tired(shape):
+            yield begin, shape
+
+
+def _lines_by_shape(chunk: bytes, marked: _Keeper) -> Iterator[tuple[int, bytes]]:
+    """The same, by looking at every line; a line is looked at only when its shape is new: most never are."""
     shapes = chunk.removesuffix(b"\n").translate(None, _DIGITS).split(b"\n")
     wanted = marked.fresh(shapes)
-    if not wanted and not marked.owed_count:
-        return len(shapes)
-    texts = chunk.split(b"\n")
-    kept_to = 0
+    if not wanted:
+        return
+    begin = 0
+    for text, shape in zip(chunk.split(b"\n"), shapes, strict=False):
+        if shape in wanted:
+            yield begin, shape
+        begin += len(text) + 1
 
-    def keep(start: int, end: int) -> None:
-        nonlocal kept_to
-        kept_to = min(len(shapes), end)
-        marked.owed_count = end - kept_to  # the rest of a neighbourhood that the next block begins with
-        marked.keep(*(_line(line_count + place + 1, texts[place]) for place in range(start, kept_to)))
 
-    keep(0, marked.owed_count)
-    for index, shape in enumerate(shapes):
-        if shape not in wanted or index < kept_to or not marked.counts_in(shape):
-            continue
-        keep(
-            max(kept_to, index - AROUND_MARK[0]), index + (AFTER_TRACEBACK if b"raceback" in shape else AROUND_MARK[1])
-        )
-    return len(shapes)
+class _Cursor:
+    """Goes through one block and knows the number of the line at its offset."""
+
+    def __init__(self, chunk: bytes, line_count: int) -> None:
+        self.chunk = chunk
+        self.offset = self.kept_to = 0
+        self.number = line_count + 1
+
+    def before(self, begin: int, count: int) -> int:
+        """The offset of the line `count` lines before the one at `begin`, at most back to the last line kept."""
+        for _ in range(count):
+            if begin <= self.kept_to:
+                break
+            begin = self.chunk.rfind(b"\n", 0, begin - 1) + 1
+        return max(begin, self.kept_to)
+
+    def keep(self, begin: int, count: int, marked: _Keeper) -> None:
+        """Keep `count` lines from the offset `begin`; what the block has no more of is owed by the next one."""
+        self.number += self.chunk.count(b"\n", self.offset, begin)
+        self.offset = begin
+        while count and self.offset < len(self.chunk):
+            end = self.chunk.find(b"\n", self.offset)
+            end = end if end >= 0 else len(self.chunk)
+            marked.keep(_line(self.number, self.chunk[self.offset : min(end, self.offset + LINE_LENGTH)]))
+            self.offset, self.number, count = end + 1, self.number + 1, count - 1
+        self.kept_to = self.offset
+        marked.owed_count = count
 
 
 class _Keeper:
@@ -164,12 +212,15 @@ class _Keeper:
             else:
                 self._last.append(line)
 
+    def is_tired(self, shape: bytes) -> bool:
+        return shape in self._tired
+
     def fresh(self, shapes: list[bytes]) -> set[bytes]:
         """Give the shapes that tell of trouble and have not come often enough yet."""
         new = set(shapes) - self._tired
         if len(self._tired) > SHAPE_COUNT:
             self._tired.clear()
-        wanted = {shape for shape in new if _MARK.search(shape)}
+        wanted = {shape for shape in new if _FINDER.find_matches_as_indexes(shape)}
         self._tired |= new - wanted
         return wanted
 
