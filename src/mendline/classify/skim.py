@@ -35,6 +35,7 @@ _MARKS = (
     *(b"SIGK", b"SIGT", b"SIGS", b"SIGA", b"navailable", b"uccee", b"etry"),
 )
 _FINDER = BytesAhoCorasick(_MARKS, matchkind=MatchKind.LeftmostFirst)
+SAMPLE_BYTES = 1 << 15
 DENSE_BYTES = 500  # with a mark in fewer bytes than this, looking at every line's shape is cheaper than at every mark
 _DIGITS = b"0123456789"
 
@@ -130,9 +131,8 @@ def _keep_marked(chunk: bytes, line_count: int, marked: _Keeper) -> int:
     """
     cursor = _Cursor(chunk, line_count)
     cursor.keep(cursor.offset, marked.owed_count, marked)  # the rest of a neighbourhood that the last block ended in
-    spots = _FINDER.find_matches_as_indexes(chunk)
-    is_dense = len(spots) * DENSE_BYTES > len(chunk)
-    for begin, shape in _lines_by_shape(chunk, marked) if is_dense else _lines_by_mark(chunk, spots, marked):
+    is_dense = len(_FINDER.find_matches_as_indexes(chunk[:SAMPLE_BYTES])) * DENSE_BYTES > min(len(chunk), SAMPLE_BYTES)
+    for begin, shape in _lines_by_shape(chunk, marked) if is_dense else _lines_by_mark(chunk, marked):
         if begin >= cursor.kept_to and marked.counts_in(shape):
             after = AFTER_TRACEBACK if b"raceback" in shape else AROUND_MARK[1]
             first = cursor.before(begin, AROUND_MARK[0])
@@ -140,10 +140,10 @@ def _keep_marked(chunk: bytes, line_count: int, marked: _Keeper) -> int:
     return cursor.number - line_count - 1 + chunk.count(b"\n", cursor.offset)
 
 
-def _lines_by_mark(chunk: bytes, spots: list[tuple[int, int, int]], marked: _Keeper) -> Iterator[tuple[int, bytes]]:
+def _lines_by_mark(chunk: bytes, marked: _Keeper) -> Iterator[tuple[int, bytes]]:
     """Give the offset and the shape of every line that holds a mark and is not known well enough."""
     passed = -1
-    for _, start, _ in spots:
+    for _, start, _ in _FINDER.find_matches_as_indexes(chunk):
         if start < passed:
             continue
         begin, end = chunk.rfind(b"\n", 0, start) + 1, chunk.find(b"\n", start)
