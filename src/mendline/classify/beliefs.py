@@ -1,0 +1,193 @@
+"""What the tables say of a log: one belief per meaning found, weighed by where in the log it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mendline.classify import error_codes
+from mendline.classify.error_codes import CLASS, CONTEXT, Hit, Meaning
+from mendline.classify.log_reader import ErrorRecord, LogReading
+from mendline.incident import FailureKind, FailureType
+
+FACTOR_WRAPPER = 0.3  # an error that another error of its chain explains
+FACTOR_HANDLED = 0.12  # the program went on after it
+FACTOR_ENDED_PROCESS = 0.75  # whatever the level: runners report a killed process as information
+FACTOR_LATER = 0.55  # an error after the first one that says something
+FACTOR_UNMARKED = 0.7  # words of trouble in a line with no error level and no class, beside lines that have them
+FACTOR_OVERRULED = 0.25  # a class name whose message says something else
+CORROBORATION = 0.3
+
+_LOST_CONNECTION = frozenset(
+    {"connection_lost", "connection_reset", "connection_refused", "timeout", "outage", "general_error", "network"}
+)
+_EXPLAINED_BY_PAGE = frozenset(
+    {"malformed_file", "column_missing", "field_missing", "code_bug", "truncated_file", "invalid_value"}
+)
+_ENDS_PROCESSES = frozenset({"killed_process", "out_of_memory", "evicted"})
+SAYS_NOTHING = frozenset({"wrapper", "general_error", "aftermath", "raised_by_code"})
+# What engines print back from the data or the statement: never the error's own words.
+ECHO = re.compile(
+    r"(?:Failing row contains|input_value=|\[SQL:|\[parameters:|STATEMENT:|QUERY:|LINE \d+:|Offending line:|Original Line:|input: )[^\n]*"
+    r"|\bCOPY \w+, line \d+[^\n]*|^\s*\^+\s*$",
+    re.MULTILINE,
+)
+_QUOTED = re.compile(r"'[^'\n]{24,}'|\"[^\"\n]{24,}\"")
+
+
+@dataclass(frozen=True)
+class Belief:
+    """How far one meaning of one record counts."""
+
+    type: FailureType
+    subtype: str
+    weight: float
+    record: ErrorRecord | None
+    hit: Hit | None
+
+
+def beliefs_of(reading: LogReading) -> list[Belief]:
+    found: list[Belief] = []
+    speaking_chain: int | None = None
+    fatal = {id(error) for error in reading.fatal}
+    has_marked = any(error.class_name or error.level for error in reading.fatal)
+    for record in reading.errors:
+        hits = _hits(record)
+        factor = _factor(record, id(record) in fatal, speaking_chain)
+        if has_marked and not record.class_name and not record.level:
+            factor *= FACTOR_UNMARKED
+        if any(hit.meaning.subtype in _ENDS_PROCESSES and hit.meaning.weight >= 0.85 for hit in hits):
+            factor = max(factor, FACTOR_ENDED_PROCESS)
+        says_something = any(hit.meaning.subtype not in SAYS_NOTHING for hit in hits)
+        if id(record) in fatal and says_something and speaking_chain is None and factor >= FACTOR_UNMARKED:
+            speaking_chain = record.chain
+        found.extend(_of_record(record, hits, factor))
+    return found + _page_before(reading, found)
+
+
+def _page_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
+    """A reply that is a web page explains the parse error that comes after it."""
+    failed = [
+        b
+        for b in beliefs
+        if b.record is not None and b.subtype in ("malformed_file", "outage_page") and b.weight >= 0.3
+    ]
+    if not failed or failed[0].record is None:
+        return []
+    record = failed[0].record
+    for line in reversed([each for each in reading.context if each.number < record.line]):
+        hits = [hit for hit in error_codes.messages_in(line.text) if hit.meaning.subtype == "outage_page"]
+        if hits:
+            reply = ErrorRecord(class_name="", message=line.text.strip(), line=line.number, lines=(line,))
+            return [Belief(hits[0].meaning.type, "outage_page", hits[0].meaning.weight * 0.85, reply, hits[0])]
+    return []
+
+
+def _factor(record: ErrorRecord, is_fatal: bool, speaking_chain: int | None) -> float:
+    factor = 1.0 if is_fatal and not record.is_handled else 0.6 if is_fatal else FACTOR_HANDLED
+    if not record.is_root:
+        factor *= FACTOR_WRAPPER
+    if speaking_chain is not None and record.chain != speaking_chain:
+        factor *= FACTOR_LATER
+    return factor
+
+
+def _hits(record: ErrorRecord) -> list[Hit]:
+    text = ECHO.sub(lambda match: " " * len(match.group()), record.text)
+    hits = error_codes.messages_in(text) + error_codes.codes_in(text) + error_codes.classes_in(text)
+    if record.class_name and not any(hit.kind is CLASS for hit in hits):
+        meaning = error_codes.class_meaning(record.class_name)
+        if meaning is not None:
+            hits.append(Hit(meaning=meaning, kind=CLASS, start=0, end=0))
+    in_context = error_codes.meaning_in_context(record.class_name, record.text + "\n" + "\n".join(record.frames))
+    if in_context is not None:
+        hits.append(in_context)
+    return _outside_values(text, hits)
+
+
+def _outside_values(text: str, hits: list[Hit]) -> list[Hit]:
+    """Drop what stands inside a long quoted value when the words outside it say something themselves."""
+    quoted = [match.span() for match in _QUOTED.finditer(text)]
+    outside = [
+        hit
+        for hit in hits
+        if not any(start < hit.start and hit.end < end for start, end in quoted) or hit.kind == CONTEXT
+    ]
+    speaks = any(hit.kind != CLASS and hit.meaning.weight >= 0.7 for hit in outside)
+    return outside if speaks else hits
+
+
+def _of_record(record: ErrorRecord, hits: list[Hit], factor: float) -> list[Belief]:
+    """Give one belief per hit; a place overrules words, and words overrule a class name."""
+    top = CONTEXT if any(hit.kind == CONTEXT for hit in hits) else ""
+    spoken = {hit.meaning.type for hit in hits if hit.kind != CLASS and hit.meaning.subtype not in SAYS_NOTHING}
+    found = []
+    for hit in hits:
+        scale = factor
+        if hit.kind == CLASS and spoken and hit.meaning.type not in spoken:
+            scale *= FACTOR_OVERRULED
+        if top and hit.kind != top and hit.kind == CLASS:
+            scale *= FACTOR_OVERRULED
+        meaning: Meaning = hit.meaning
+        found.append(Belief(meaning.type, meaning.subtype, meaning.weight * scale, record, hit))
+    return found
+
+
+def hinted(hints: Mapping[str, str], reading: LogReading) -> list[Belief]:
+    kind = hints.get("kind", "")
+    if kind == FailureKind.RUN_LOST:
+        return [Belief(FailureType.RESOURCE, "killed_process", 0.84 if not reading.fatal else 0.6, None, None)]
+    if kind == FailureKind.BAD_DATA:
+        return [
+            Belief(FailureType.DATA_QUALITY, "check_violation", 0.78, None, None),
+            Belief(FailureType.SCHEMA_CHANGE, "", 0.18, None, None),
+        ]
+    return []
+
+
+def explained(beliefs: list[Belief]) -> list[Belief]:
+    """Lower the symptoms that a stronger cause explains."""
+    is_resource = any(b.type is FailureType.RESOURCE and b.weight >= 0.5 and b.subtype for b in beliefs)
+    is_page = any(b.subtype == "outage_page" and b.weight >= 0.55 for b in beliefs)
+    found = []
+    for belief in beliefs:
+        scale = 1.0
+        if is_resource and belief.type is FailureType.API_FAILURE and belief.subtype in _LOST_CONNECTION:
+            scale = 0.3
+        if is_page and belief.subtype in _EXPLAINED_BY_PAGE:
+            scale = 0.35
+        found.append(Belief(belief.type, belief.subtype, belief.weight * scale, belief.record, belief.hit))
+    return found
+
+
+def strengths(beliefs: list[Belief]) -> dict[FailureType, float]:
+    """Join the beliefs of each type: the strongest, raised a little by the strongest of another record."""
+    by_type: dict[FailureType, dict[int, float]] = {}
+    for belief in beliefs:
+        records = by_type.setdefault(belief.type, {})
+        records[id(belief.record)] = max(records.get(id(belief.record), 0.0), belief.weight)
+    joined = {}
+    for kind, records in by_type.items():
+        first, second = [*sorted(records.values(), reverse=True), 0.0][:2]
+        joined[kind] = min(0.98, first + (1 - first) * CORROBORATION * second)
+    return joined
+
+
+def shares_of(strengths: Mapping[FailureType, float]) -> dict[FailureType, float]:
+    """Turn strengths into shares by their odds; what no belief claims stays with nobody."""
+    odds = {kind: strength / (1 - strength) for kind, strength in strengths.items()}
+    total = 1.0 + sum(odds.values())
+    return {kind: each / total for kind, each in odds.items()}
+
+
+def with_declared(shares: Mapping[FailureType, float], beliefs: list[Belief]) -> dict[FailureType, float]:
+    """Keep for every alternative of the leading meaning at least the share that its table row declares."""
+    raised = dict(shares)
+    lead = max((b for b in beliefs if b.hit is not None), key=lambda belief: belief.weight, default=None)
+    if lead is None or lead.hit is None or lead.type is not max(shares, key=lambda each: shares[each]):
+        return raised
+    for kind, declared in lead.hit.meaning.alternatives.items():
+        raised[kind] = max(raised.get(kind, 0.0), declared * min(1.0, shares[lead.type] / lead.hit.meaning.weight))
+    total = max(1.0, sum(raised.values()))
+    return {kind: share / total for kind, share in raised.items()}
