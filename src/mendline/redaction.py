@@ -76,7 +76,7 @@ _NAMES_A_VALUE = (
     r"|shared[_-]?access[_-]?key|auth[_-]?token|access[_-]?token|refresh[_-]?token|id[_-]?token|session[_-]?token|security[_-]?token|bearer[_-]?token"
     r"|client[_-]?secret|x-amz-security-token|x-amz-signature|sas[_-]?token|routing[_-]?key|integration[_-]?key|webhook[_-]?token|credential)"
 )
-_NAME_LEAD = r"(?:[A-Za-z0-9]{1,40}[_.-]){0,6}"
+_NAME_LEAD = r"(?:[A-Za-z0-9]{1,40}[_.-]){0,6}(?:PG|MYSQL_?|pg|db|DB)?"
 
 
 def _named_secret(match: re.Match[str]) -> str:
@@ -160,7 +160,19 @@ _RULES: tuple[_Rule, ...] = (
         "token",
         rf"(?i:(?<![A-Za-z0-9\[]){_NAME_LEAD}token)[\"']?\s?[=:]\s?[\"']?(?P<secret>(?=[A-Za-z_~+/-]*\d)[A-Za-z0-9._~+/=-]{{8,}})",
     ),
-    _rule("password", "identified by", r"(?i:\bidentified by )'(?P<secret>[^'\n]{1,200})'"),
+    _rule("password", "identified by|password", r"(?i:\b(?:identified by|password) )'(?P<secret>[^'\n]{1,200})'"),
+    _rule("password", "</", rf"(?i:<{_NAME_LEAD}{_NAMES_A_VALUE}>)(?P<secret>[^<\n]{{1,400}})</"),
+    _rule(
+        "password",
+        "--",
+        rf"(?i:(?<![\w-])--{_NAME_LEAD}(?:{_NAMES_A_VALUE}|token))\s{{1,3}}[\"']?(?P<secret>(?![-<$])[^\s\"']{{3,400}})",
+    ),
+    _rule("password", " -p", r"(?<=mysql)(?:\w*)(?: [^\s|;]{1,80}){0,8}? -p(?P<secret>[^\s-][^\s]{2,200})"),
+    _rule(
+        "password",
+        " -u| --user",
+        r"(?:(?<= -u )|(?<= --user )|(?<= --user=))[\"']?[^\s:\"'/]{1,100}:(?P<secret>[^\s\"']{3,200})",
+    ),
     _rule("email", "@", r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}\b"),
     _rule(
         "card_number",
