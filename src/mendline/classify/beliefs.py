@@ -17,6 +17,9 @@ FACTOR_ENDED_PROCESS = 0.75  # whatever the level: runners report a killed proce
 FACTOR_LATER = 0.55  # an error after the first one that says something
 FACTOR_UNMARKED = 0.7  # words of trouble in a line with no error level and no class, beside lines that have them
 FACTOR_OVERRULED = 0.25  # a class name whose message says something else
+FACTOR_CALM = 0.75  # a line that nothing marks as trouble, when no error says anything
+FACTOR_CALM_BESIDE = 0.2
+CALM_COUNT = 12
 CORROBORATION = 0.3
 
 _LOST_CONNECTION = frozenset(
@@ -63,7 +66,20 @@ def beliefs_of(reading: LogReading) -> list[Belief]:
         if id(record) in fatal and says_something and speaking_chain is None and factor >= FACTOR_UNMARKED:
             speaking_chain = record.chain
         found.extend(_of_record(record, hits, factor))
-    return found + _page_before(reading, found)
+    return found + _page_before(reading, found) + _calm_words(reading, found)
+
+
+def _calm_words(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
+    """What the last lines say that no level and no word of trouble marks: a tool's own message before its wrapper's.
+
+    They count for much when the errors say nothing, and little beside errors that speak.
+    """
+    speaks = any(belief.weight >= FACTOR_UNMARKED and belief.subtype not in SAYS_NOTHING for belief in beliefs)
+    found: list[Belief] = []
+    for line in reading.context[-CALM_COUNT:]:
+        record = ErrorRecord(class_name="", message=line.text.strip(), line=line.number, lines=(line,))
+        found.extend(_of_record(record, _hits(record), FACTOR_CALM_BESIDE if speaks else FACTOR_CALM))
+    return found
 
 
 def _page_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:

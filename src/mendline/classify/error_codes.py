@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 
+from ahocorasick_rs import AhoCorasick
+
 from mendline.incident import FailureType
 
 CODE = "code"
@@ -50,6 +52,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class _Template:
+    rank: int
     meaning: Meaning
     first: str
     second: str
@@ -112,8 +115,32 @@ def _templates() -> tuple[_Template, ...]:
     for row in _rows("messages.jsonl"):
         text = str(row["message"])
         words = (*_literals(text), "", "")
-        found.append(_Template(_meaning(row, MESSAGE, text), words[0], words[1]))
+        found.append(_Template(len(found), _meaning(row, MESSAGE, text), words[0], words[1]))
     return tuple(found)
+
+
+@cache
+def _words_of_templates() -> tuple[AhoCorasick, Mapping[int, tuple[_Template, ...]]]:
+    """One automaton over a word that every match of a template must hold, and the templates of each such word."""
+    by_word: dict[str, list[_Template]] = {}
+    for template in _templates():
+        by_word.setdefault(template.first, []).append(template)
+    words = sorted(word for word in by_word if word)
+    return AhoCorasick(words), {place: tuple(by_word[word]) for place, word in enumerate(words)}
+
+
+def _candidates(lowered: str) -> list[_Template]:
+    """The templates whose words are all in the text, in table order."""
+    finder, templates = _words_of_templates()
+    places = {place for place, _, _ in finder.find_matches_as_indexes(lowered, overlapping=True)}
+    found = [template for place in places for template in templates[place] if template.second in lowered]
+    return sorted([*found, *_wordless()], key=lambda template: template.rank)
+
+
+@cache
+def _wordless() -> tuple[_Template, ...]:
+    """The templates that no single word stands for: they are tried on every text."""
+    return tuple(template for template in _templates() if not template.first)
 
 
 def _compile(text: str) -> re.Pattern[str]:
@@ -142,11 +169,8 @@ def messages_in(text: str) -> list[Hit]:
 
     A message that lies within a longer known message is part of it and is not given.
     """
-    lowered = text.lower()
     found = []
-    for template in _templates():
-        if template.first not in lowered or template.second not in lowered:
-            continue
+    for template in _candidates(text.lower()):
         match = template.pattern.search(text)
         if match is not None:
             slots = {name.removesuffix("_q"): value for name, value in match.groupdict().items() if value}

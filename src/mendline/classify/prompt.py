@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mendline.classify import log_reader
 from mendline.classify.examples import Example
 from mendline.errors import MendlineError
-from mendline.incident import Classification, Evidence, FailureType, LogExcerpt, LogLine
+from mendline.incident import Classification, Evidence, FailureType, LogExcerpt, LogLine, ModelAnswer
 from mendline.playbook import Playbook, load_playbook
 from mendline.redaction import Redactor
 
@@ -49,21 +49,6 @@ class Prompt:
     user: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelAnswer:
-    """A model's verdict, checked: every quote stands in the log, the next step is a tool of the type.
-
-    `dropped_count` counts quotes that did not stand in the log.
-    """
-
-    type: FailureType
-    subtype: str
-    confidence: float
-    evidence: tuple[Evidence, ...]
-    recommended_next_step: str
-    dropped_count: int = 0
-
-
 def classification_prompt(
     log: LogExcerpt, examples: Sequence[Example], verdict: Classification | None = None
 ) -> Prompt:
@@ -71,7 +56,7 @@ def classification_prompt(
 
     Secrets are taken out here as well, so that a prompt is fit to leave the process whatever it was made from.
     """
-    parts = [*_examples(examples), *_opinion(verdict), _fenced("log", "\n".join(shown_lines(log)))]
+    parts = [*_examples(examples), *_opinion(verdict), fenced("log", "\n".join(shown_lines(log)))]
     parts.append("Which of the five types is the root cause of this failure? Answer with the JSON object alone.")
     return Prompt(system=_system(), user="\n\n".join(parts))
 
@@ -123,7 +108,7 @@ def shown_lines(log: LogExcerpt, limit: int = LOG_CHARACTERS) -> Iterator[str]:
         yield f"... ({log.total_count - before} lines left out)"
 
 
-def fence_of(text: str) -> str:
+def _mark_of(text: str) -> str:
     """A mark that `text` cannot hold, the same for the same text."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
@@ -227,8 +212,9 @@ def _cut(text: str) -> str:
     return f"{text[:head]} ... ({len(text) - head - tail} characters left out) ... {text[-tail:]}"
 
 
-def _fenced(name: str, text: str) -> str:
-    mark = fence_of(text)
+def fenced(name: str, text: str) -> str:
+    """Foreign text between marks that it cannot forge."""
+    mark = _mark_of(text)
     return f"<{name} {mark}>\n{text}\n</{name} {mark}>"
 
 
@@ -239,7 +225,7 @@ def _examples(examples: Sequence[Example]) -> list[str]:
     for example in examples:
         text = Redactor().redact(example.text)[:EXAMPLE_CHARACTERS]
         named = {"type": example.type.value, "subtype": example.subtype}
-        shown.append(f"{_fenced('example', text)}\nIts cause: {json.dumps(named)}")
+        shown.append(f"{fenced('example', text)}\nIts cause: {json.dumps(named)}")
     return ["Failures whose cause is known, chosen because they look alike (they may mislead):", *shown]
 
 
