@@ -12,6 +12,7 @@ from functools import partial
 
 from mendline import registry
 from mendline.checkup import examine_dataset
+from mendline.classify.model import LanguageModel
 from mendline.config import Config, Dataset
 from mendline.durable import Durable
 from mendline.engines.base import Engine
@@ -29,15 +30,17 @@ from mendline.incident import (
     Plan,
     Receipt,
 )
+from mendline.investigation import Investigator
 from mendline.ledger import Ledger
 from mendline.monitor.intake import Intake
 from mendline.monitor.polling import Poller
 from mendline.notifiers.delivery import Delivery
-from mendline.playbook import load_playbook
+from mendline.playbook import Playbook, load_playbook
 from mendline.redaction import Redactor
 from mendline.scorecard.metrics import serve_metrics
+from mendline.spending import Purse
 from mendline.steps import Steps
-from mendline.stores.base import IncidentRecord
+from mendline.stores.base import IncidentRecord, Store
 from mendline.stores.sql import SqlStore
 from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
 from mendline.warehouses.base import Warehouse
@@ -77,13 +80,15 @@ class App:
         tools = [plugin() for plugin in registry.load_all("tools").values()]
         self.diagnostics = {tool.name: tool for tool in tools if isinstance(tool, Diagnostic)}
         self.repairs = {tool.name: tool for tool in tools if isinstance(tool, Repair)}
+        playbook, redactor = load_playbook(config.path(config.playbook) if config.playbook else None), Redactor()
         self.hands = Hands(
             services=self.services,
-            playbook=load_playbook(config.path(config.playbook) if config.playbook else None),
+            playbook=playbook,
             diagnostics=self.diagnostics,
             repairs=self.repairs,
-            redactor=Redactor(),
+            redactor=redactor,
             deliver=Delivery(config.notifications).deliver,
+            investigator=investigator(config, self.store, playbook, redactor),
         )
 
     @classmethod
@@ -225,6 +230,14 @@ class App:
         return ToolContext(
             services=self.services, incident=incident, log=log, classification=belief, datasets=(dataset,)
         )
+
+
+def investigator(config: Config, store: Store, playbook: Playbook, redactor: Redactor) -> Investigator | None:
+    """The configured model at its work; None when there is none. Raises: `ConfigError` when it cannot be used."""
+    if config.model is None:
+        return None
+    model = LanguageModel(config.model, Purse(config.model, store), redactor)
+    return Investigator(model=model, playbook=playbook, store=store)
 
 
 def _workflow_id(incident: Incident) -> str:

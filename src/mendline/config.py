@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from mendline.errors import ConfigError
 from mendline.incident import FailureType
@@ -232,6 +232,53 @@ class State(Section):
     metrics_port: int | None = Field(default=None, description="Serve Prometheus metrics on this loopback port.")
 
 
+class Prices(Section):
+    """What the provider charges, in US dollars per million tokens."""
+
+    input: float = Field(ge=0, description="What is sent.")
+    output: float = Field(ge=0, description="What comes back.")
+
+
+class Model(Section):
+    """A language model that is asked where the rules are unsure. Leave the section out and none is asked."""
+
+    id: str = Field(
+        pattern=r"^[a-z0-9-]+:.+$",
+        description="provider:model, such as `anthropic:claude-sonnet-5`, `openai:gpt-6` or `ollama:qwen3`. The provider's "
+        "client is an extra: `pip install 'mendline[anthropic]'`, `[openai]`, `[ollama]`.",
+    )
+    base_url: str | None = Field(
+        default=None,
+        description="Where the API is, when not at the provider's own address (a gateway, a local server).",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="Use ${VARIABLE}; default: the variable that the provider's client reads by itself."
+    )
+    ask_below: float = Field(
+        default=0.75, ge=0, le=1, description="Asked when the rules are less sure than this, or say UNKNOWN."
+    )
+    narrate: Literal["never", "escalated", "always"] = Field(
+        default="escalated", description="Which incidents' reports get a narrative."
+    )
+    max_steps: int = Field(default=12, ge=1, description="Requests to the model per incident.")
+    max_answer_tokens: int = Field(default=2000, ge=1, description="The longest single answer, thinking included.")
+    max_tokens: int = Field(default=60_000, ge=1, description="Tokens per incident, sent and received together.")
+    max_seconds: float = Field(default=60.0, gt=0, description="The longest that one question may take, all its steps.")
+    prices: Prices | None = Field(
+        default=None, description="Needed for the two limits in money, and to report the cost."
+    )
+    max_cost_per_incident: float | None = Field(default=None, gt=0, description="US dollars; default: no such limit.")
+    max_cost_per_day: float | None = Field(
+        default=None, gt=0, description="US dollars per UTC day, all incidents together."
+    )
+
+    @model_validator(mode="after")
+    def _priced(self) -> Model:
+        if self.prices is None and (self.max_cost_per_incident or self.max_cost_per_day):
+            raise ValueError("a limit in money needs `prices`")
+        return self
+
+
 class Config(Section):
     """The whole of `mendline.yaml`."""
 
@@ -247,6 +294,7 @@ class Config(Section):
     retry: Retry = Retry()
     monitor: Monitor = Monitor()
     notifications: Notifications = Notifications()
+    model: Model | None = None
     playbook: Path | None = Field(default=None, description="A playbook.yaml that replaces the built-in decision tree.")
 
     def path(self, value: Path | str) -> Path:

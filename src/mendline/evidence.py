@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mendline.incident import Alternative, Classification, FailureType, Finding, FindingVerdict
+from mendline.incident import (
+    Alternative,
+    Classification,
+    FailureType,
+    Finding,
+    FindingVerdict,
+    ModelAnswer,
+)
 
 # How much likelier a finding is when the hypothesis is true than when it is not. A schema difference that touches what
 # the log names is rarely a coincidence; rows that break a contract are now and then tolerated ones. Chosen by cost: a
@@ -18,6 +25,10 @@ UNSURE = 0.6
 CEILING = 0.99
 TYPE_CHANGES = ("widened", "narrowed", "retyped")
 MOVES = ("renamed", "nested", "case_changed")
+MODEL_CEILING = 0.95  # a model is taken to be wrong one time in twenty, however sure it says it is
+UNPROVEN = 0.2  # a cause that only a model names which invents quotes: worth a test, no more
+READ_BY_TOOLS = (FailureType.SCHEMA_CHANGE, FailureType.DATA_QUALITY)  # tools turn these types' subtypes into checks
+ABSTAINED = ("undetermined", "no_error_in_log", "empty_log", "binary_log")
 UNSEEN = {FailureType.SCHEMA_CHANGE: 0.2, FailureType.DATA_QUALITY: 0.2, FailureType.API_FAILURE: 0.1}
 
 
@@ -64,6 +75,81 @@ def hypotheses(classification: Classification) -> tuple[Hypothesis, ...]:
         for kind, belief in UNSEEN.items():
             found.setdefault(kind, Hypothesis(type=kind, subtype="", belief=belief))
     return tuple(sorted(found.values(), key=lambda hypothesis: -hypothesis.belief))
+
+
+def is_unsure(classification: Classification, below: float) -> bool:
+    """Whether a verdict is one that a second opinion could mend."""
+    return classification.type is FailureType.UNKNOWN or classification.confidence < below
+
+
+def heard(read: Classification, answer: ModelAnswer | None) -> Classification:
+    """What the rules read in a log, with a model's answer as one more piece of evidence.
+
+    Each type's share is multiplied by how likely that answer is if the type is the cause: its confidence (bounded by
+    `MODEL_CEILING`) for the type it names, an equal part of the rest for each other. Three bounds keep it evidence:
+
+    1. With an invented quote it lifts nothing, abstentions least of all: its type is only added to what is tested.
+    2. What the world says is weighed afterwards, so a cause that the diagnostics refute stays refuted.
+    3. Its subtype is kept only where no tool turns subtypes into checks.
+    """
+    if answer is None:
+        return read
+    if answer.dropped_count:
+        return _with_unproven(read, answer.type)
+    prior = _spread(read)
+    sure = min(max(answer.confidence, 1 / len(prior)), MODEL_CEILING)
+    others = (1 - sure) / (len(prior) - 1)
+    joint = {kind: share * (sure if kind is answer.type else others) for kind, share in prior.items()}
+    shares = {kind: value / sum(joint.values()) for kind, value in joint.items()}
+    best = max(shares, key=lambda kind: shares[kind])
+    subtypes = _subtypes(read, answer)
+    agrees = best is answer.type
+    return replace(
+        read,
+        type=best,
+        subtype=subtypes.get(best, ""),
+        confidence=round(min(CEILING, shares[best]), 3),
+        evidence=tuple(dict.fromkeys((*(answer.evidence if agrees else ()), *read.evidence))),
+        recommended_next_step=answer.recommended_next_step if agrees else read.recommended_next_step,
+        alternatives=tuple(
+            Alternative(type=kind, confidence=round(share, 3), subtype=subtypes.get(kind, ""))
+            for kind, share in sorted(shares.items(), key=lambda item: -item[1])
+            if kind is not best and share >= 0.02
+        ),
+    )
+
+
+def _with_unproven(read: Classification, kind: FailureType) -> Classification:
+    if kind is read.type or any(other.type is kind for other in read.alternatives):
+        return read
+    return replace(read, alternatives=(*read.alternatives, Alternative(type=kind, confidence=UNPROVEN)))
+
+
+def _spread(read: Classification) -> dict[FailureType, float]:
+    """A share for every type: what the rules say, and for the types they do not name an even part of what is left."""
+    named = {other.type: other.confidence for other in read.alternatives} | {read.type: read.confidence}
+    left = max(0.05, 1.0 - sum(named.values()))
+    missing = [kind for kind in FailureType if kind not in named]
+    return named | {kind: left / len(missing) for kind in missing}
+
+
+def _subtypes(read: Classification, answer: ModelAnswer) -> dict[FailureType, str]:
+    known = {other.type: other.subtype for other in read.alternatives} | {read.type: read.subtype}
+    if answer.type not in READ_BY_TOOLS and (known.get(answer.type, "") in ("", *ABSTAINED)):
+        known[answer.type] = answer.subtype or known.get(answer.type, "")
+    return known
+
+
+def with_findings(
+    tested: Sequence[Hypothesis], found: Mapping[FailureType, Sequence[Finding]]
+) -> tuple[Hypothesis, ...]:
+    """The hypotheses with further findings, each once; a type that nobody believed in enters with the least belief."""
+    known = {hypothesis.type: hypothesis for hypothesis in tested}
+    for kind, findings in found.items():
+        before = known.get(kind, Hypothesis(type=kind, subtype="", belief=FLOOR))
+        new = tuple(finding for finding in findings if finding not in before.findings)
+        known[kind] = replace(before, findings=(*before.findings, *new))
+    return tuple(known.values())
 
 
 def weigh(classification: Classification, tested: Sequence[Hypothesis]) -> Classification:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mendline import lineage
 from mendline.classify import log_reader, verdict
+from mendline.classify.prompt import NoAnswer
 from mendline.contracts import contract_of
 from mendline.engines.base import TAG_INCIDENT, Engine, RunState
 from mendline.errors import MendlineError, RefusedByPolicy, Unavailable
 from mendline.incident import (
+    Advice,
     Attempt,
     Classification,
     Declined,
@@ -30,6 +33,7 @@ from mendline.incident import (
     RunRef,
     Verification,
 )
+from mendline.investigation import Investigator, Probe
 from mendline.playbook import Playbook
 from mendline.policy import Ruling, rule_on
 from mendline.redaction import Redactor
@@ -60,6 +64,7 @@ class Hands:
     repairs: Mapping[str, Repair]
     redactor: Redactor
     deliver: Callable[[Incident, LogExcerpt, Outcome], str]
+    investigator: Investigator | None = None  # None: no model is configured
 
     @property
     def max_attempts(self) -> int:
@@ -117,6 +122,53 @@ class Hands:
                 recommended_next_step="profile_failed_batch",
             )
         return verdict.classify(log, hints={"kind": failure.kind.value})
+
+    def second_opinion(self, incident: Incident, log: LogExcerpt, read: Classification) -> Advice:
+        """A model's verdict on a log that the rules are unsure of; nothing where no model is configured."""
+        if self.investigator is None:
+            return Advice()
+        return self.investigator.second_opinion(incident.id, log, read)
+
+    def investigate(self, incident: Incident, diagnosis: Diagnosis, number: int) -> Advice:
+        """A model's verdict after the evidence, where it left doubt; it may call for the diagnostics of the registry."""
+        if self.investigator is None:
+            return Advice()
+        return self.investigator.investigate(incident.id, diagnosis, self._probes(incident, diagnosis, number))
+
+    def _probes(self, incident: Incident, diagnosis: Diagnosis, number: int) -> tuple[Probe, ...]:
+        context = self.context(incident, diagnosis.log, diagnosis.believed, number)
+        return tuple(self._probe(name, context) for name in self.diagnostics if self.playbook.types_of(name))
+
+    def _probe(self, name: str, context: ToolContext) -> Probe:
+        """A diagnostic about the cause that it serves, about one dataset or all that are involved."""
+        kind = self.playbook.types_of(name)[0]
+        known = {context.classification.type: context.classification.confidence}
+        known |= {other.type: other.confidence for other in context.classification.alternatives}
+        belief = replace(context.classification, type=kind, subtype="", confidence=known.get(kind, 0.0))
+
+        def run(dataset: str | None) -> tuple[Finding, ...]:
+            wanted = tuple(d for d in context.datasets if dataset in (None, d.name))
+            return self.ask(name, replace(context, classification=belief, datasets=wanted))
+
+        about = inspect.getdoc(type(self.diagnostics[name])) or name
+        return Probe(name=name, description=about, datasets=tuple(d.name for d in context.datasets), run=run)
+
+    def choose(self, incident: Incident, diagnosis: Diagnosis, offered: Sequence[Plan]) -> int:
+        """The place of the plan to try first among those that the playbook and the code offer."""
+        return 0 if self.investigator is None else self.investigator.choose(incident.id, diagnosis, offered)
+
+    def narrate(
+        self, incident: Incident, diagnosis: Diagnosis, outcome: Outcome, remarks: tuple[str, ...] = ()
+    ) -> Outcome:
+        """The outcome with a model's story of it, and with what the model cost; unchanged where none is configured."""
+        if self.investigator is None:
+            return outcome
+        try:
+            told = self.investigator.narrate(incident.id, diagnosis.log, outcome)
+        except NoAnswer as error:
+            told, remarks = (), (*remarks, error.reason)
+        clean = tuple(replace(sentence, text=self.redactor.redact(sentence.text)) for sentence in told)
+        return replace(outcome, narrative=clean, model=self.investigator.use(incident.id, remarks))
 
     def context(self, incident: Incident, log: LogExcerpt, belief: Classification, attempt: int) -> ToolContext:
         """What the tools may know; datasets ordered by how well they can explain the failure."""

@@ -136,6 +136,21 @@ class Classification:
     entities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelAnswer:
+    """A model's verdict on a log, checked: every quote stands in the log, the next step is a tool of the type.
+
+    `dropped_count` counts quotes that did not stand in the log.
+    """
+
+    type: FailureType
+    subtype: str
+    confidence: float
+    evidence: tuple[Evidence, ...]
+    recommended_next_step: str
+    dropped_count: int = 0
+
+
 class FindingVerdict(StrEnum):
     """What a diagnostic says about the hypothesis it was asked about."""
 
@@ -276,6 +291,46 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What a model contributed to one diagnosis.
+
+    `answer` is None when it was not asked or could not be heard; `remark` then says why, "" when there was no reason to
+    ask. `findings` are those of the diagnostics that it called for, also when it gave no answer in the end.
+    """
+
+    answer: ModelAnswer | None = None
+    findings: tuple[Finding, ...] = ()
+    remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """One sentence of a narrative and what it rests on, at least one each.
+
+    `references` are "L12" (line 12 of the log), "F1" (the first finding) and "R1" (the first repair that was considered).
+    """
+
+    text: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelUse:
+    """What a model was asked for one incident, and what that cost.
+
+    `cost` is in US dollars by the configured prices, None when none are configured. `remarks` say in one line each what it
+    could not be heard on.
+    """
+
+    name: str
+    request_count: int = 0
+    input_token_count: int = 0
+    output_token_count: int = 0
+    cost: float | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
     """One repair that was considered: planned, decided, maybe applied, maybe verified, maybe undone.
 
@@ -296,7 +351,8 @@ class Outcome:
     """How one incident was handled, from belief to proof.
 
     `seconds` maps phase name ("notice", "logs", "classify", "diagnose", "repair", "verify", "report") to seconds spent.
-    `headline` says in one sentence what broke, why, what was done and what a person must do.
+    `headline` says in one sentence what broke, why, what was done and what a person must do. `narrative` is a model's prose,
+    () without one; `model` is None when no model is configured.
     """
 
     kind: OutcomeKind
@@ -308,6 +364,8 @@ class Outcome:
     runbook: str | None
     ended_at: datetime
     seconds: Mapping[str, float] = field(default_factory=dict)
+    narrative: tuple[Sentence, ...] = ()
+    model: ModelUse | None = None
 
 
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from mendline.errors import ConfigError
-from mendline.incident import FailureType
+from mendline.incident import FailureType, Finding
 
 DIAGNOSTICS = frozenset({"inspect_schema_diff", "profile_failed_batch", "check_api_status"})
 REPAIRS = frozenset({"apply_schema_migration", "apply_quality_filter", "retry_with_backoff"})
@@ -35,6 +36,18 @@ class Playbook:
     def page(self, kind: FailureType) -> Page:
         """The page of one type; every type has one."""
         return self.pages[kind]
+
+    def types_of(self, diagnostic: str) -> tuple[FailureType, ...]:
+        """The types whose page asks for a diagnostic."""
+        return tuple(kind for kind, page in self.pages.items() if diagnostic in page.diagnostics)
+
+    def by_type(self, findings: Iterable[Finding]) -> dict[FailureType, list[Finding]]:
+        """Findings under the types that their diagnostics serve."""
+        sorted_out: dict[FailureType, list[Finding]] = {}
+        for finding in findings:
+            for kind in self.types_of(finding.tool):
+                sorted_out.setdefault(kind, []).append(finding)
+        return sorted_out
 
 
 def load_playbook(path: Path | None = None) -> Playbook:

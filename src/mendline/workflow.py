@@ -9,19 +9,21 @@ was cut off is repeated against tools that bear it. No tool calls another; they 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from mendline.errors import MendlineError, Unavailable
-from mendline.evidence import Hypothesis, hypotheses, weigh
+from mendline.evidence import Hypothesis, heard, hypotheses, weigh, with_findings
 from mendline.hands import NOTHING_KNOWN, Hands
 from mendline.incident import (
+    Advice,
     Attempt,
     Check,
     Classification,
     Declined,
     Diagnosis,
+    FailureType,
     Finding,
     Incident,
     LogExcerpt,
@@ -61,6 +63,7 @@ class Life:
         self.incident, self.steps, self.hands = incident, steps, hands
         self.watch = Stopwatch(steps)
         self.attempts: list[Attempt] = []
+        self.remarks: list[str] = []  # what a model, where one is configured, could not be heard on
         self.diagnosis = NOTHING_KNOWN
         self.has_recovered = False
 
@@ -100,17 +103,47 @@ class Life:
         return OutcomeKind.ESCALATED
 
     def diagnose(self, *, number: int) -> Diagnosis:
-        """Read the latest run's log, classify it, and test every cause it allows against the world. Reads only."""
+        """Read the latest run's log, classify it, and test every cause it allows against the world. Reads only.
+
+        Where a model is configured it is heard twice at most: on a log that the rules are unsure of, and, with diagnostics
+        as its tools, where the evidence left doubt.
+        """
         hands, incident = self.hands, self.incident
         with self.watch.phase("logs"):
             run = self._patiently(f"latest_run:{number}", lambda: hands.latest_run(incident), RunRef)
             log = self._patiently(f"retrieve_logs:{number}", lambda: hands.retrieve_logs(incident, run), LogExcerpt)
         with self.watch.phase("classify"):
-            believed = self.steps.run(f"classify:{number}", lambda: hands.classify(incident, log), Classification)
+            read = self.steps.run(f"classify:{number}", lambda: hands.classify(incident, log), Classification)
+            opinion = self._advice(f"second_opinion:{number}", lambda: hands.second_opinion(incident, log, read))
+        believed = heard(read, opinion.answer)
         with self.watch.phase("diagnose"):
-            tested = [self._test(hypothesis, believed, log, number) for hypothesis in hypotheses(believed)]
-        findings = tuple(finding for hypothesis in tested for finding in hypothesis.findings)
-        return Diagnosis(log=log, believed=believed, settled=weigh(believed, tested), findings=findings)
+            diagnosis, tested = self._weighed(log, believed, number)
+            advice = self._advice(f"investigate:{number}", lambda: hands.investigate(incident, diagnosis, number))
+            if advice.answer is not None or advice.findings:
+                believed = heard(read, advice.answer or opinion.answer)
+                diagnosis, _ = self._weighed(log, believed, number, tested, advice.findings)
+        return diagnosis
+
+    def _weighed(
+        self,
+        log: LogExcerpt,
+        believed: Classification,
+        number: int,
+        known: Sequence[Hypothesis] = (),
+        found: Sequence[Finding] = (),
+    ) -> tuple[Diagnosis, Sequence[Hypothesis]]:
+        """Test every cause that the belief allows and that is not `known` yet; weigh them all, with what else was `found`."""
+        before = {hypothesis.type: hypothesis for hypothesis in known}
+        tested: dict[FailureType, Hypothesis] = dict(before)
+        for hypothesis in hypotheses(believed):
+            if hypothesis.type in before:
+                tested[hypothesis.type] = replace(hypothesis, findings=before[hypothesis.type].findings)
+            else:
+                tested[hypothesis.type] = self._test(hypothesis, believed, log, number)
+        weighed = with_findings(tuple(tested.values()), self.hands.playbook.by_type(found))
+        findings = tuple(finding for hypothesis in weighed for finding in hypothesis.findings)
+        settled = weigh(believed, weighed)
+        return Diagnosis(log=log, believed=believed, settled=settled, findings=findings), weighed
 
     def _test(self, hypothesis: Hypothesis, believed: Classification, log: LogExcerpt, number: int) -> Hypothesis:
         belief = replace(believed, type=hypothesis.type, subtype=hypothesis.subtype, confidence=hypothesis.belief)
@@ -129,6 +162,7 @@ class Life:
         page = self.hands.playbook.page(diagnosis.settled.type)
         tried = {attempt.receipt.key for attempt in self.attempts if attempt.receipt is not None}
         declined: Attempt | None = None
+        offered: list[Plan] = []
         for name in page.repairs:
 
             def make(name: str = name) -> Plan | Declined:
@@ -139,10 +173,20 @@ class Life:
             if isinstance(plan, Declined):
                 declined = Attempt(repair=name, decision="declined", reason=plan.reason)
             elif plan.key not in tried:
-                return self.act(plan, page.verifier, number)
+                offered.append(plan)
+        if offered:
+            return self.act(self._first(offered, number), page.verifier, number)
         if declined is not None:
             self.attempts.append(declined)
         return declined
+
+    def _first(self, offered: list[Plan], number: int) -> Plan:
+        """The plan to try first: the playbook's order, unless a model that may choose among them prefers another."""
+        if len(offered) == 1:
+            return offered[0]
+        incident, diagnosis = self.incident, self.diagnosis
+        place = self._tried(f"choose:{number}", lambda: self.hands.choose(incident, diagnosis, offered), int)
+        return offered[0 if isinstance(place, str) else place]
 
     def act(self, plan: Plan, verifier: str, number: int) -> Attempt:
         """Carry out one plan: the gate, the wait, the effect once, the proof. A repair that fails is an answer too."""
@@ -216,7 +260,17 @@ class Life:
         outcome = self._patiently(
             "outcome", lambda: hands.outcome(incident, kind, diagnosis, attempts, seconds, trouble), Outcome
         )
-        self._patiently("conclude", lambda: hands.conclude(incident, diagnosis.log, outcome), None)
+        remarks = tuple(self.remarks)
+        told = self._tried("narrate", lambda: hands.narrate(incident, diagnosis, outcome, remarks), Outcome)
+        final = outcome if isinstance(told, str) else told
+        self._patiently("conclude", lambda: hands.conclude(incident, diagnosis.log, final), None)
+
+    def _advice(self, name: str, function: Callable[[], Advice]) -> Advice:
+        """What a model has to say; the incident goes on without what it cannot."""
+        answer = self._tried(name, function, Advice)
+        advice = Advice(remark=answer) if isinstance(answer, str) else answer
+        self.remarks.append(advice.remark)
+        return advice
 
     def _note(self, words: str) -> None:
         self.attempts[-1] = replace(self.attempts[-1], reason=f"{self.attempts[-1].reason}; {words}")

@@ -16,6 +16,7 @@ from mendline.incident import (
     LogExcerpt,
     Outcome,
     OutcomeKind,
+    Sentence,
 )
 from mendline.report.escape import clean, cut, name
 from mendline.stores.base import IncidentRecord
@@ -97,6 +98,7 @@ def page(record: IncidentRecord, log: LogExcerpt | None) -> Page:
             _classification(outcome.classification if outcome else None, log),
             _remediation(outcome.attempts if outcome else ()),
             _outcome(record),
+            *_narrative(outcome, log),
             Field(label="Recommended resolution", text=_recommended(outcome)),
             Field(label="Relevant runbook", text="" if outcome and outcome.runbook else "none is configured"),
         ),
@@ -254,6 +256,32 @@ def _outcome(record: IncidentRecord) -> Field:
     if outcome.seconds:
         text += f" ({', '.join(f'{phase} {duration(spent)}' for phase, spent in outcome.seconds.items())})"
     return Field(label="Outcome", text=text)
+
+
+def _narrative(outcome: Outcome | None, log: LogExcerpt | None) -> tuple[Field, ...]:
+    """What a model said of the incident, and what it cost; no field where none was configured, or none was needed."""
+    if outcome is None or outcome.model is None or not (outcome.model.request_count or outcome.model.remarks):
+        return ()
+    use = outcome.model
+    text = f"by {name(use.name)}; {use.request_count} request{'s' if use.request_count != 1 else ''}"
+    text += f", {use.input_token_count + use.output_token_count:,} tokens"
+    text += f", {use.cost:.4f} USD" if use.cost is not None else ""
+    if use.remarks:
+        text += f"; not heard: {cut(clean('; '.join(use.remarks)), 240)}"
+    steps = [Step(text=f"{_unspoken(sentence.text)} ({_references(sentence, log)})") for sentence in outcome.narrative]
+    return (Field(label="Model's account", text=text, items=tuple(steps)),)
+
+
+def _unspoken(text: str) -> str:
+    """A model's sentence as plain text: what it puts between backticks is no name of ours."""
+    return cut(clean(text).replace("`", "'"), 320)
+
+
+def _references(sentence: Sentence, log: LogExcerpt | None) -> str:
+    before = 0 if log is None else 1  # the log itself is the first of the diagnostic steps
+    words = {"L": "log line", "F": "diagnostic step", "R": "repair"}
+    numbers = [(key[0], int(key[1:]) + (before if key[0] == "F" else 0)) for key in sentence.references]
+    return ", ".join(f"{words[kind]} {number}" for kind, number in numbers)
 
 
 def _recommended(outcome: Outcome | None) -> str:
