@@ -4,6 +4,7 @@ PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+EVAL_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup dev demo test check format docs clean
+.PHONY: help setup dev demo test check eval judgement format docs clean
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -36,6 +37,12 @@ check: $(INSTALLED_DEV) ## format, lint, types and the fast tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --ignore=tests/scenarios $(PYTEST_ARGS)
+
+eval: $(INSTALLED_DEV) ## measure the verdicts against the corpus (EVAL_ARGS="--part validation --failures")
+	$(BIN)/mendline eval $(EVAL_ARGS)
+
+judgement: $(INSTALLED_DEV) ## put the figures of the test part on record and write the page about them
+	$(BIN)/mendline eval --part test --page docs/reference/judgement.md
 
 format: $(INSTALLED_DEV) ## format the code and repair what the linter can
 	$(BIN)/ruff check --fix src tests

@@ -29,6 +29,13 @@ ConfigFile = Annotated[
     typer.Option("--config", help="The configuration file; default: $MENDLINE_CONFIG, else ./mendline.yaml."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Part = Annotated[
+    Literal["train", "validation", "test", "all"], typer.Option("--part", help="Which part of the corpus.")
+]
+CorpusDirectory = Annotated[
+    Path | None, typer.Option("--corpus", help="The corpus's directory; default: that of Mendline's repository.")
+]
+Failures = Annotated[bool, typer.Option("--failures", help="List each wrong case.")]
 IncidentId = Annotated[
     str, typer.Argument(metavar="ID", help="The incident's number, as `mendline incidents` shows it.")
 ]
@@ -98,6 +105,74 @@ def triage(
         judge.many(log_file)
     else:
         judge.one(log_file, as_json=as_json)
+
+
+evaluation_app = typer.Typer(name="eval", rich_markup_mode=None)
+app.add_typer(evaluation_app)
+
+
+@evaluation_app.callback(invoke_without_command=True)
+def evaluate(  # noqa: PLR0913 - one parameter per option
+    context: typer.Context,
+    *,
+    part: Part = "test",
+    corpus: CorpusDirectory = None,
+    as_json: AsJson = False,
+    failures: Failures = False,
+    record: Annotated[bool, typer.Option("--record", help="Keep these figures as those to hold to.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Keep them, and write the page about them to this file.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="A mendline.yaml whose policy decides what it would act on.")
+    ] = None,
+) -> None:
+    """Measure the verdicts on failures whose cause is known, beside three baselines.
+
+    Fails when there is no case, when the split is broken, or when macro-F1 is more than 0.02 below the recorded figure.
+    """
+    if context.invoked_subcommand is not None:
+        sources = map(context.get_parameter_source, context.params)
+        if any(source is not None and source.name == "COMMANDLINE" for source in sources):
+            raise InputError(f"put options behind `{context.invoked_subcommand}`; each command has its own")
+        return
+    from mendline.surfaces import evaluation
+
+    asked = evaluation.Asked(
+        part=part, as_json=as_json, show_failures=failures, do_record=record or page is not None, page_file=page
+    )
+    raise typer.Exit(evaluation.run(corpus, policy, asked))
+
+
+@evaluation_app.command("export")
+def export_questions(
+    out: Annotated[Path, typer.Option(help="The file to write, one question per line.")],
+    form: Annotated[Literal["openai-batch"], typer.Option("--format", help="The format.")] = "openai-batch",
+    part: Part = "test",
+    model: Annotated[str, typer.Option(help="The model's name at its provider.")] = "gpt-5-mini",
+    examples: Annotated[int, typer.Option(min=0, help="Similar cases shown with each; never of the same part.")] = 4,
+    with_verdict: Annotated[bool, typer.Option("--with-verdict", help="Show the model our own verdict.")] = False,
+    corpus: CorpusDirectory = None,
+) -> None:
+    """Write the questions that a model is asked about a part, to be answered offline."""
+    from mendline.evaluation.batch import Wanted
+    from mendline.surfaces import model_batch
+
+    wanted = Wanted(model=model, example_count=examples, with_verdict=with_verdict)
+    write = {"openai-batch": model_batch.write_questions}[form]
+    write(corpus, part, wanted, out)
+
+
+@evaluation_app.command("import")
+def import_answers(
+    results: Annotated[Path, typer.Argument(metavar="FILE", help="The batch's results.")],
+    part: Part = "test",
+    corpus: CorpusDirectory = None,
+    as_json: AsJson = False,
+    failures: Failures = False,
+) -> None:
+    """Score a model's answers like our own verdicts."""
+    from mendline.surfaces import model_batch
+
+    model_batch.score_answers(corpus, part, results, as_json=as_json, show_failures=failures)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""How well the verdicts are, measured on failures whose cause is known."""
