@@ -188,6 +188,6 @@ def _reason(error: Exception) -> str:
         return f"it answered HTTP {error.status_code}"
     if isinstance(error, exceptions.ModelTimeoutError | exceptions.ModelRequestTimeout):
         return "it did not answer in time"
-    if isinstance(error, exceptions.ModelAPIError):
+    if isinstance(error, exceptions.ModelConnectionError):
         return "it could not be reached"
     return f"its reply could not be read ({type(error).__name__})"
