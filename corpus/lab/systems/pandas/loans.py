@@ -62,4 +62,4 @@ if __name__ == "__main__":
         main()
     except Exception as error:
         log.error("Task lending.loans failed: %s", error, exc_info=True)
-        raise SystemExit(3)
+        raise SystemExit(3) from error
