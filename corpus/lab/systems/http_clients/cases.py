@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import resource
 import signal
@@ -113,9 +114,14 @@ def full_disk_for_ledger(bench: Bench) -> None:
 
 
 def heavy_positions(bench: Bench) -> None:
+    """Give every vessel of the pages a long track; the pages are made before, for the client has little patience."""
+
+    def with_track(row: Row) -> Row:
+        return row | {"track": [[row["lat"], row["lon"]]] * 12_000}
+
+    whole = [position_page(f"/positions?cursor={n}", with_track, last=9) for n in range(10)]
     vessels(
-        bench,
-        positions=[lambda path: position_page(path, lambda row: row | {"track": [[row["lat"], row["lon"]]] * 40_000})],
+        bench, positions=[Reply(200, json.dumps(each.body), {"Content-Type": "application/json"}) for each in whole]
     )
     bench.limits[resource.RLIMIT_AS] = 190 * 2**20
 
