@@ -9,6 +9,7 @@ from typing import Any
 from mendline.incident import (
     Alternative,
     Classification,
+    Evidence,
     FailureType,
     Finding,
     FindingVerdict,
@@ -26,6 +27,7 @@ CEILING = 0.99
 TYPE_CHANGES = ("widened", "narrowed", "retyped")
 MOVES = ("renamed", "nested", "case_changed")
 MODEL_CEILING = 0.95  # a model is taken to be wrong one time in twenty, however sure it says it is
+KEPT = 0.5  # of what was believed before it spoke: so that what the diagnostics then support outweighs a wrong model
 UNPROVEN = 0.2  # a cause that only a model names which invents quotes: worth a test, no more
 READ_BY_TOOLS = (FailureType.SCHEMA_CHANGE, FailureType.DATA_QUALITY)  # tools turn these types' subtypes into checks
 ABSTAINED = ("undetermined", "no_error_in_log", "empty_log", "binary_log")
@@ -71,7 +73,7 @@ def hypotheses(classification: Classification) -> tuple[Hypothesis, ...]:
             FailureType.SCHEMA_CHANGE,
             Hypothesis(type=FailureType.SCHEMA_CHANGE, subtype="column_missing", belief=FLOOR),
         )
-    if classification.type is FailureType.UNKNOWN and classification.confidence < UNSURE:
+    if _abstains(classification):
         for kind, belief in UNSEEN.items():
             found.setdefault(kind, Hypothesis(type=kind, subtype="", belief=belief))
     return tuple(sorted(found.values(), key=lambda hypothesis: -hypothesis.belief))
@@ -86,16 +88,21 @@ def heard(read: Classification, answer: ModelAnswer | None) -> Classification:
     """What the rules read in a log, with a model's answer as one more piece of evidence.
 
     Each type's share is multiplied by how likely that answer is if the type is the cause: its confidence (bounded by
-    `MODEL_CEILING`) for the type it names, an equal part of the rest for each other. Three bounds keep it evidence:
+    `MODEL_CEILING`) for the type it names, an equal part of the rest for each other. Four bounds keep it evidence:
 
     1. With an invented quote it lifts nothing, abstentions least of all: its type is only added to what is tested.
     2. What the world says is weighed afterwards, so a cause that the diagnostics refute stays refuted.
-    3. Its subtype is kept only where no tool turns subtypes into checks.
+    3. It talks nothing away: each cause keeps half of the belief it had, so it is still tested, and when the two disagree
+       neither is sure without a finding. That it sees no cause where the rules see none is no evidence against causes
+       that leave no words.
+    4. Its subtype is kept only where no tool turns subtypes into checks.
     """
     if answer is None:
         return read
     if answer.dropped_count:
         return _with_unproven(read, answer.type)
+    if answer.type is FailureType.UNKNOWN and _abstains(read):
+        return replace(read, subtype=_subtypes(read, answer)[read.type], evidence=_joined(answer, read))
     prior = _spread(read)
     sure = min(max(answer.confidence, 1 / len(prior)), MODEL_CEILING)
     others = (1 - sure) / (len(prior) - 1)
@@ -109,14 +116,36 @@ def heard(read: Classification, answer: ModelAnswer | None) -> Classification:
         type=best,
         subtype=subtypes.get(best, ""),
         confidence=round(min(CEILING, shares[best]), 3),
-        evidence=tuple(dict.fromkeys((*(answer.evidence if agrees else ()), *read.evidence))),
+        evidence=_joined(answer, read) if agrees else read.evidence,
         recommended_next_step=answer.recommended_next_step if agrees else read.recommended_next_step,
-        alternatives=tuple(
-            Alternative(type=kind, confidence=round(share, 3), subtype=subtypes.get(kind, ""))
-            for kind, share in sorted(shares.items(), key=lambda item: -item[1])
-            if kind is not best and share >= 0.02
-        ),
+        alternatives=_others(read, shares, best, subtypes),
     )
+
+
+def _others(
+    read: Classification, shares: Mapping[FailureType, float], best: FailureType, subtypes: Mapping[FailureType, str]
+) -> tuple[Alternative, ...]:
+    before = _before(read)
+    rest = {kind: max(share, KEPT * before.get(kind, 0.0)) for kind, share in shares.items() if kind is not best}
+    return tuple(
+        Alternative(type=kind, confidence=round(share, 3), subtype=subtypes.get(kind, ""))
+        for kind, share in sorted(rest.items(), key=lambda item: -item[1])
+        if share >= 0.02
+    )
+
+
+def _before(read: Classification) -> dict[FailureType, float]:
+    """What is believed without a model, the causes that leave no words included."""
+    named = {other.type: other.confidence for other in read.alternatives} | {read.type: read.confidence}
+    return (UNSEEN if _abstains(read) else {}) | named
+
+
+def _abstains(read: Classification) -> bool:
+    return read.type is FailureType.UNKNOWN and read.confidence < UNSURE
+
+
+def _joined(answer: ModelAnswer, read: Classification) -> tuple[Evidence, ...]:
+    return tuple(dict.fromkeys((*answer.evidence, *read.evidence)))
 
 
 def _with_unproven(read: Classification, kind: FailureType) -> Classification:
@@ -127,7 +156,7 @@ def _with_unproven(read: Classification, kind: FailureType) -> Classification:
 
 def _spread(read: Classification) -> dict[FailureType, float]:
     """A share for every type: what the rules say, and for the types they do not name an even part of what is left."""
-    named = {other.type: other.confidence for other in read.alternatives} | {read.type: read.confidence}
+    named = _before(read)
     left = max(0.05, 1.0 - sum(named.values()))
     missing = [kind for kind in FailureType if kind not in named]
     return named | {kind: left / len(missing) for kind in missing}
