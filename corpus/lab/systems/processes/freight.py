@@ -213,7 +213,7 @@ CASES = (
         family="interrupted",
         cause="an operator stopped the job",
         program=NIGHTLY,
-        inject=kill_member("lanes INFO 40000 consignments", "python3", signal.SIGINT),
+        inject=kill_member("lanes INFO 20000 consignments", "python3", signal.SIGINT),
         trap="a traceback out of the csv reader",
     ),
 )

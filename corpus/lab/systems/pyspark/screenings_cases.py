@@ -1,0 +1,120 @@
+"""Faults of the job that asks a film catalogue from within its tasks."""
+
+from __future__ import annotations
+
+import json
+
+from corpus.lab.bench import Bench
+from corpus.lab.case import Case, Prepare, Program
+from corpus.lab.services.web import Reply, Web, page, serve
+from corpus.lab.systems.processes.freight import kill_member
+
+_webs: dict[str, Web] = {}
+
+
+def _shows() -> list[dict[str, object]]:
+    return [
+        {
+            "film": f"F{n % 23:03d}",
+            "hall": n % 4 + 1,
+            "sold": n % 120,
+            "length": f"{1 + n % 2}h {n % 60} min",
+            "tag": f"prog-{3 + n % 2}",
+        }
+        for n in range(900)
+    ]
+
+
+def _film(path: str) -> Reply:
+    name = path.rpartition("/")[2]
+    return Reply(body={"film": name, "title": f"The {name} affair", "age": 6 * (int(name[1:]) % 4)})
+
+
+def world(bench: Bench) -> None:
+    halls = "hall,seats\n1,120\n2,180\n3,90\n4,240\n"
+    web = serve(bench, {"/halls.csv": [Reply(200, halls, {"Content-Type": "text/csv"})], "/films": [_film]})
+    _webs[str(bench.directory)] = web
+    bench.env["CATALOGUE_URL"] = web.url
+    put(bench, _shows())
+
+
+def put(bench: Bench, shows: list[dict[str, object]]) -> None:
+    bench.write("screenings.jsonl", "".join(json.dumps(show) + "\n" for show in shows))
+
+
+SCREENINGS = Program(name="screenings", command=("{python}", "screenings.py"), files=("screenings.py",), world=world)
+
+
+def reply(path: str, *replies: Reply) -> Prepare:
+    return lambda bench: _webs[str(bench.directory)].set(path, *replies)
+
+
+MOVED = "<html><head><title>Catalogue</title></head><body><p>Scheduled maintenance until 04:30 CET</p></body></html>"
+
+CASES = (
+    Case(
+        name="screenings_halls_unavailable",
+        family="outage",
+        cause="the catalogue's proxy finds no backend",
+        program=SCREENINGS,
+        inject=reply("/halls.csv", page(503)),
+    ),
+    Case(
+        name="screenings_throttled",
+        family="rate_limit",
+        cause="the catalogue throttles the job's requests",
+        program=SCREENINGS,
+        inject=reply("/films/F01", Reply(429, {"error": "slow down"}, {"Retry-After": "60"})),
+        trap="an exception of a python worker inside a stage that was tried twice",
+    ),
+    Case(
+        name="screenings_catalogue_hangs",
+        family="slow",
+        cause="the catalogue never answers for one film",
+        program=SCREENINGS,
+        inject=reply("/films/F007", Reply(ending="hang")),
+    ),
+    Case(
+        name="screenings_key_rejected",
+        family="credentials",
+        subtype="forbidden",
+        cause="the catalogue revoked this client's access",
+        program=SCREENINGS,
+        inject=reply("/films", Reply(403, {"error": "client suspended"})),
+        trap="an exception of a python worker",
+    ),
+    Case(
+        name="screenings_title_gone",
+        family="removed",
+        cause="the catalogue's films have no title any more",
+        program=SCREENINGS,
+        inject=reply("/films", Reply(body={"film": "F000", "age": 12, "names": {"en": "The affair"}})),
+        trap="a KeyError of a python worker",
+    ),
+    Case(
+        name="screenings_length_empty",
+        family="null",
+        cause="one screening has no length",
+        program=SCREENINGS,
+        inject=lambda bench: put(
+            bench, [show | ({"length": None} if n == 511 else {}) for n, show in enumerate(_shows())]
+        ),
+        trap="looks like a bug: an attribute of None",
+    ),
+    Case(
+        name="screenings_tag_index",
+        family="code_bug",
+        cause="a change takes the third part of a tag that has two",
+        program=SCREENINGS,
+        inject=lambda bench: bench.replace("screenings.py", 'split("-")[1]', 'split("-")[2]'),
+        trap="the function is called check_schema_version",
+    ),
+    Case(
+        name="screenings_worker_killed",
+        family="killed",
+        cause="the kernel killed the python workers",
+        program=SCREENINGS,
+        inject=kill_member("Starting job: first", "python"),
+        trap="surfaces as an end of file and a closed connection",
+    ),
+)

@@ -1,0 +1,1 @@
+INSERT INTO well_day SELECT * FROM valued
