@@ -85,6 +85,26 @@ def full_database(bench: Bench) -> None:
     bench.replace("loans.ini", "database = lending.db", "database = store/lending.db")
 
 
+def many_tickets(bench: Bench) -> None:
+    path = bench.path("sales/event-09.jsonl")
+    path.write_text(path.read_text() * 5000)
+    bench.limits[resource.RLIMIT_DATA] = 330 * 2**20
+
+
+def many_loans(bench: Bench) -> None:
+    """Let the table hold a million loans of the years before."""
+    in_store(
+        bench,
+        "INSERT INTO loan WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"
+        " SELECT 2000000 + i, printf('978-%04d', i % 500), 'Nord', '01.02.2025', 14, '2025-02-15' FROM n",
+    )
+    bench.limits[resource.RLIMIT_DATA] = 230 * 2**20
+
+
+def little_address_space(bench: Bench) -> None:
+    bench.limits[resource.RLIMIT_AS] = 420 * 2**20
+
+
 def killed_beside(bench: Bench) -> None:
     """Kill the profiles' process; the job beside it meets two rows that it skips."""
     bench.replace("archive/part-05.csv", "row7,35", "row7,n/a")
@@ -379,6 +399,40 @@ LIMITS = (
     ),
 )
 
+MORE_LIMITS = (
+    Case(
+        name="priced_disk_full",
+        family="disk",
+        cause="the disk of the folder out has room for the parquet file only",
+        program=FREIGHT,
+        inject=small_disk("out", "12k"),
+        trap="the archive of the workbook is closed again and again, with follow-up errors",
+    ),
+    Case(
+        name="sales_fill_memory",
+        family="memory",
+        cause="one event sold a thousand times as many tickets, the process may have 330 MB",
+        program=TICKETS,
+        inject=many_tickets,
+        trap="the program's own lines speak of memory all the time",
+    ),
+    Case(
+        name="statistics_fill_memory",
+        family="memory",
+        cause="the table of the loans has grown to a million rows, the process may have 230 MB",
+        program=LOANS,
+        inject=many_loans,
+        trap="an error out of a database's query after all loans were appended",
+    ),
+    Case(
+        name="small_address_space",
+        family="memory",
+        cause="the process may have 420 MB of addresses, no more than its libraries take",
+        program=ENERGY,
+        inject=little_address_space,
+    ),
+)
+
 OURS = (
     Case(
         name="check_schema_called_wrongly",
@@ -448,5 +502,5 @@ OURS = (
 SYSTEM = System(
     name="pandas",
     requirements=("pandas==3.1.1", "pyarrow==26.0.1", "openpyxl==3.1.5"),
-    cases=(*SCHEMA, *VALUES, *OUTSIDE, *LIMITS, *OURS),
+    cases=(*SCHEMA, *VALUES, *OUTSIDE, *LIMITS, *MORE_LIMITS, *OURS),
 )

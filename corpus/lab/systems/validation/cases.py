@@ -128,6 +128,16 @@ def few_cpu_seconds(bench: Bench) -> None:
     )
 
 
+def slow_sensors(bench: Bench) -> None:
+    greenhouse(bench, rows=sensor_rows() * 900)
+    script = "ulimit -S -t 4; python sensor_checks.py averages.csv; echo greenhouse: exit code $?; exit 1"
+    bench.command = ("bash", "-c", script)
+
+
+def small_batches(bench: Bench) -> None:
+    bench.limits[resource.RLIMIT_FSIZE] = 20_000
+
+
 def full_accepted(bench: Bench) -> None:
     mount(bench, "accepted", "64k")
 
@@ -471,6 +481,27 @@ LIMITS = (
     ),
 )
 
+MORE_LIMITS = (
+    case(
+        "sensors_cpu_limit",
+        "time_limit",
+        HOUSES,
+        "four seconds of processor for a large day",
+        slow_sensors,
+        subtype="cpu_limit",
+        trap="no traceback, one line of the shell",
+    ),
+    case(
+        "batch_file_too_large",
+        "disk",
+        STEP,
+        "the user may write files of 20 KB",
+        small_batches,
+        subtype="file_too_large",
+        trap="a wrapper with steps and an exit code",
+    ),
+)
+
 OURS = (
     case(
         "validator_misspelt",
@@ -552,5 +583,5 @@ SYSTEM = System(
         "cerberus==1.3.8",
     ),
     environment={"DISABLE_PANDERA_IMPORT_WARNING": "True"},
-    cases=(*SCHEMA, *VALUES, *OUTSIDE, *LIMITS, *OURS),
+    cases=(*SCHEMA, *VALUES, *OUTSIDE, *LIMITS, *MORE_LIMITS, *OURS),
 )
