@@ -11,7 +11,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ SETTINGS: Mapping[str, str] = {
     "superuser_reserved_connections": "2",
     "timezone": "UTC",
 }
+
+_running: dict[Path, Server] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +66,59 @@ class Server:
             "PGDATABASE": self.database,
         }
 
+    def socket(self, user: str, database: str = "") -> tuple[str, ...]:
+        """Give psql's options for a session over the socket, which asks no password."""
+        return "-h", str(self.directory), "-p", str(self.port), "-U", user, "-d", database or self.database
+
     def execute(self, script: str, *, user: str = ACCOUNT, database: str = "") -> str:
         """Run statements over the socket, each in its own transaction, and give psql's plain output."""
-        where = ["-h", str(self.directory), "-p", str(self.port), "-U", user, "-d", database or self.database]
-        command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *where]
+        command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *self.socket(user, database)]
         done = subprocess.run(command, input=script, text=True, capture_output=True, timeout=60, check=False)
         if done.returncode:
             raise RuntimeError(f"psql failed: {done.stderr[-2000:]}")
         return done.stdout.strip()
+
+    def configure(self, **settings: str) -> None:
+        """Change settings of the running server; what needs a restart gets one."""
+        self.execute("".join(f"ALTER SYSTEM SET {name} = '{value}';\n" for name, value in settings.items()))
+        self.execute("SELECT pg_reload_conf()")
+        if self.execute("SELECT count(*) FROM pg_settings WHERE pending_restart") != "0":
+            self.stop("fast")
+            self.restart()
+
+    def when_waiting(self, bench: Bench, table: str, action: Callable[[], object]) -> None:
+        """Hold the table, and act as soon as a session of the program waits for it; the table is free again afterwards."""
+        holder = session(bench, *self.socket(ACCOUNT))
+        say(holder, f"BEGIN;\nLOCK TABLE {table};")
+        ended = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(holder, action, ended), daemon=True)
+        watch.start()
+        bench.on_exit(lambda: watch.join(20))
+        bench.on_exit(ended.set)
+
+    def _watch(self, holder: subprocess.Popen[str], action: Callable[[], object], ended: threading.Event) -> None:
+        waiting = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{self.user}' AND wait_event_type = 'Lock'"
+        while not ended.wait(0.05):
+            if self.execute(waiting) != "0":
+                action()
+                holder.kill()
+                return
+
+    def signal(self, name: str) -> None:
+        """Send the server's first process a signal (`TERM`: take no sessions and wait for the open ones to end)."""
+        pid = (self.directory / "postmaster.pid").read_text(encoding="utf-8").split()[0]
+        subprocess.run(["kill", f"-{name}", pid], check=True)
 
     def stop(self, mode: str = "immediate") -> None:
         """Stop the server: `smart`, `fast` or `immediate`; nothing happens when it has stopped already."""
         with suppress(subprocess.CalledProcessError):
             _run("pg_ctl", "-D", str(self.directory), "-m", mode, "-t", "20", "-w", "stop")
 
-    def restart(self) -> None:
-        """Start again on the same port what was stopped."""
+    def restart(self, *, address_space: int = 0) -> None:
+        """Start again on the same port what was stopped; `address_space` bytes are the most that each process gets."""
         log = self.directory / "server.log"
-        _run("pg_ctl", "-D", str(self.directory), "-l", str(log), "-t", "30", "-w", "start")
+        limited = ("prlimit", f"--as={address_space}") if address_space else ()
+        _run(*limited, "pg_ctl", "-D", str(self.directory), "-l", str(log), "-t", "30", "-w", "start")
 
 
 def start(
@@ -111,8 +149,34 @@ def start(
     )
     if schema:
         server.execute(schema, user=user)
+    _running[bench.directory] = server
     bench.env.update(server.variables, DATABASE_URL=server.url)
     return server
+
+
+def session(bench: Bench, *where: str) -> subprocess.Popen[str]:
+    """Open a session of psql that lasts until the run ends, or until it is killed."""
+    command = ["psql", "-X", "-q", "-A", "-t", *where]
+    opened = subprocess.Popen(
+        command, text=True, bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    bench.on_exit(opened.wait)
+    bench.on_exit(opened.kill)
+    say(opened, "")
+    return opened
+
+
+def say(opened: subprocess.Popen[str], script: str) -> None:
+    """Send statements to a session and wait until they are done."""
+    assert opened.stdin is not None
+    assert opened.stdout is not None
+    opened.stdin.write(f"{script}\n\\echo done\n")
+    opened.stdout.readline()
+
+
+def running(bench: Bench) -> Server:
+    """Give the server that was started for this run."""
+    return _running[bench.directory]
 
 
 def _new_directory() -> Path:
@@ -141,9 +205,10 @@ def _configure(directory: Path, settings: Mapping[str, str]) -> None:
     (directory / "pg_hba.conf").write_text(ACCESS, encoding="utf-8")
 
 
-def _run(name: str, *arguments: str) -> None:
+def _run(*command: str) -> None:
     subprocess.run(
-        [str(BINARIES / name), *arguments],
+        command,
+        env={"PATH": f"{BINARIES}:/usr/bin:/bin", "LANG": "C.UTF-8"},
         user=ACCOUNT,
         group=ACCOUNT,
         extra_groups=[],
