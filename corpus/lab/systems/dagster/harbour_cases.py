@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import subprocess
 
@@ -60,7 +61,7 @@ def _small_disk(bench: Bench) -> None:
     place = bench.path("disk/x").parent
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "store", str(place)], check=True)
     bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=True))
-    (bench.directory / "harbour.duckdb").rename(place / "harbour.duckdb")
+    shutil.move(bench.directory / "harbour.duckdb", place / "harbour.duckdb")
     bench.replace("run.yaml", "harbour.duckdb", "disk/harbour.duckdb")
     arrivals(bench, 120_000)
 
@@ -76,8 +77,14 @@ def _read_only(bench: Bench) -> None:
     bench.command = ("setpriv", "--reuid=65534", "--clear-groups", *bench.command)
 
 
-def _broken_line(bench: Bench) -> None:
-    bench.replace("arrivals.csv", "9000610,Aurora 610,B8,", '9000610,"Aurora 610,B8,', count=1)
+def _old_encoding(bench: Bench) -> None:
+    path = bench.path("arrivals.csv")
+    path.write_bytes(path.read_text().replace("Meltemi 611", "Ærøskøbing").encode("latin-1"))
+
+
+def _again(bench: Bench) -> None:
+    lines = bench.path("arrivals.csv").read_text().splitlines()
+    bench.write("arrivals.csv", "\n".join([*lines[:500], lines[212], *lines[500:]]) + "\n")
 
 
 def _pilot_added(bench: Bench) -> None:
@@ -116,16 +123,16 @@ CASES = (
         name="harbour_same_ship_twice",
         family="duplicate",
         cause="one arrival is in the file twice",
-        program=MANY,
-        inject=lambda bench: bench.replace("arrivals.csv", "9000024,Stella 24,B7", "9000000,Stella 24,B7"),
+        program=HARBOUR,
+        inject=_again,
     ),
     Case(
-        name="harbour_open_quote",
-        family="malformed",
-        cause="one line has a quote that is never closed",
+        name="harbour_old_encoding",
+        family="encoding",
+        cause="the file of the arrivals is in Latin-1, one vessel has letters beyond ASCII",
         program=HARBOUR,
-        inject=_broken_line,
-        trap="the error proposes a dozen settings",
+        inject=_old_encoding,
+        trap="the error proposes a dozen settings of the reader",
     ),
     Case(
         name="harbour_draught_too_deep",
@@ -214,7 +221,7 @@ CASES = (
         subtype="undetermined",
         cause="a ship twice in the file; the runner kept the first lines only",
         program=MANY,
-        inject=lambda bench: bench.replace("arrivals.csv", "9000048,Cap Finistere 48", "9000000,Cap Finistere 48"),
+        inject=_again,
         keep="head:22",
         trap="the log ends while all goes well",
     ),

@@ -247,6 +247,5 @@ CASES = (
         inject=lambda bench: bench.replace(
             "freight/models/carrier_month.sql", "date_trunc('month', s.shipped_on)", "{{ month_start('s.shipped_on') }}"
         ),
-        trap="",
     ),
 )

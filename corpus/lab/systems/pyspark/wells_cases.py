@@ -77,7 +77,6 @@ CASES = (
         cause="the owner of the store added a column to the target",
         program=WELLS,
         inject=_old_target,
-        trap="",
     ),
     Case(
         name="wells_view_gone",
