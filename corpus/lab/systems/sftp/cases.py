@@ -155,6 +155,11 @@ def _more_files(bench: Bench) -> None:
     bench.limits[resource.RLIMIT_FSIZE] = 1000
 
 
+def _empty_outbox(bench: Bench) -> None:
+    for path in (_servers[bench.directory].home / "outbox").glob("*"):
+        path.unlink()
+
+
 CASES = (
     Case(
         name="seal_renamed",
@@ -295,14 +300,6 @@ CASES = (
         trap="small when fetched, large when unpacked; a bare MemoryError",
     ),
     Case(
-        name="handles_of_worker",
-        family="handles",
-        cause="the worker may open 4 files",
-        program=MANIFESTS,
-        trap="surfaces as a failed connection to the carrier, retried three times",
-        inject=lambda b: b.limits.update({resource.RLIMIT_NOFILE: 4}),
-    ),
-    Case(
         name="key_open_to_all",
         family="configuration",
         cause="a deployment left our key file readable for everybody",
@@ -331,7 +328,7 @@ CASES = (
         family="missing_input",
         cause="nothing was delivered: the outbox holds no manifest",
         program=MANIFESTS,
-        inject=lambda b: [path.unlink() for path in (_servers[b.directory].home / "outbox").glob("*")] and None,
+        inject=_empty_outbox,
     ),
 )
 
