@@ -13,7 +13,7 @@ from functools import partial
 from mendline import registry
 from mendline.checkup import examine_dataset
 from mendline.classify.model import LanguageModel
-from mendline.config import Config, Dataset
+from mendline.config import Config, Dataset, Model
 from mendline.durable import Durable
 from mendline.engines.base import Engine
 from mendline.errors import InputError, MendlineError, RefusedByPolicy
@@ -111,6 +111,8 @@ class App:
         for warehouse in self.warehouses.values():
             said.extend(warehouse.check())
         said.extend(examine_dataset(dataset, self.services) for dataset in self.config.datasets.values())
+        if self.config.model is not None:
+            said.append(_model_line(self.config.model))
         for rule in self.config.policy.rules:
             said.append(
                 f"policy: {rule.decision} `{rule.action}` for {rule.type} on pipeline `{rule.pipeline}`,"
@@ -238,6 +240,14 @@ def investigator(config: Config, store: Store, playbook: Playbook, redactor: Red
         return None
     model = LanguageModel(config.model, Purse(config.model, store), redactor)
     return Investigator(model=model, playbook=playbook, store=store)
+
+
+def _model_line(model: Model) -> str:
+    money = "" if model.max_cost_per_incident is None else f" and {model.max_cost_per_incident:g} USD"
+    return (
+        f"model: `{model.id}` is asked below {model.ask_below:.2f} sure, with at most {model.max_tokens:,} tokens{money}"
+        " per incident; it may read what is redacted and call read-only diagnostics (not tried now: it would cost)"
+    )
 
 
 def _workflow_id(incident: Incident) -> str:

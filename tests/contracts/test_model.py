@@ -165,13 +165,15 @@ def test_the_token_budget_of_an_incident_holds_over_its_questions() -> None:
 def test_the_money_of_an_incident_and_of_a_day_is_not_overspent() -> None:
     store = MemoryStore()
     with serving(GOOD) as server:
-        work = at_work(server, store, **PRICED, max_answer_tokens=100, max_cost_per_incident=0.1, max_cost_per_day=0.15)
-        by_incident = [[work.second_opinion(str(i), LOG, READ).remark for _ in range(6)] for i in range(3)]
+        work = at_work(
+            server, store, **PRICED, max_answer_tokens=100, max_cost_per_incident=0.05, max_cost_per_day=0.07
+        )
+        by_incident = [[work.second_opinion(str(i), LOG, READ).remark for _ in range(3)] for i in range(2)]
     assert "the money for this incident does not suffice" in by_incident[0]
     assert "the money for this day does not suffice" in by_incident[-1]
-    costs = [work.use(str(i), ()).cost or 0.0 for i in range(3)]
-    assert 0 < costs[0] <= 0.1
-    assert sum(costs) <= 0.15
+    costs = [work.use(str(i), ()).cost or 0.0 for i in range(2)]
+    assert 0 < costs[0] <= 0.05
+    assert sum(costs) <= 0.07
 
 
 def test_a_new_day_has_its_own_money() -> None:
