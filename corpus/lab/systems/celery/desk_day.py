@@ -1,7 +1,6 @@
 """Close the desk's day: one chain of tasks for every branch, in turn."""
 
 from celery import chain
-
 from tasks import fetch, post, price
 
 for branch in ("airport", "centre", "harbour"):

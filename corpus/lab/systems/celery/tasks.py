@@ -12,7 +12,12 @@ from celery.utils.log import get_task_logger
 log = get_task_logger("rental")
 app = Celery("rental", broker="filesystem://", backend="db+sqlite:///results.db")
 app.conf.update(
-    broker_transport_options={"data_folder_in": "queue", "data_folder_out": "queue", "control_folder": "control", "polling_interval": 0.1},
+    broker_transport_options={
+        "data_folder_in": "queue",
+        "data_folder_out": "queue",
+        "control_folder": "control",
+        "polling_interval": 0.1,
+    },
     broker_connection_retry_on_startup=True,
     task_time_limit=int(os.environ.get("TASK_TIME_LIMIT", "20")),
     worker_hijack_root_logger=True,
