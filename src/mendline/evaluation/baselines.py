@@ -100,7 +100,7 @@ def tfidf(train: Sequence[Labelled]) -> Opinion:
     if len({kind for _, kind in train}) < 2:
         raise NotSupported("training has fewer than two types")
     model = make_pipeline(
-        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)),
+        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2),
         LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000),
     )
     model.fit([log for log, _ in train], [kind.value for _, kind in train])

@@ -27,7 +27,7 @@ class Judged:
 
     `acts` maps the name of a policy to whether a repair would have been made by itself on this belief. `quote` is the
     first quote, redacted; `verbatim_count` of `quote_count` quotes stand in their line character by character.
-    `milliseconds` is None where the time says nothing.
+    `milliseconds` is processor time, None where it says nothing.
     """
 
     case_id: str

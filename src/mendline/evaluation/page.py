@@ -24,11 +24,12 @@ what it wrote. What was broken is the label; nobody chose it by reading the log.
 else: no model, no neighbouring runs, no diagnostics, which in an incident come on top. A *hard* case has a known trap: words on
 its surface point at another cause.
 
-The corpus is split by system and by family of causes, never at random. Figures below are for the part `{part}`. Systems of
-the test are in no other part, and the families {families} are left out of the others. A log that is in two parts, also after
-numbers and names are masked, fails the evaluation. The test part is measured; nothing is tuned on it.
+The corpus is split by system and by family of causes, never at random. These figures are for the part `{part}`. Systems of the
+test are in no other part, and neither are these families of causes: {families}.
+A log that is in two parts, also after numbers and names are masked, fails the evaluation. The test part is there to be
+measured, not to be tuned on.
 
-The keyword list was written once, without looking at results; TF-IDF with logistic regression learned from the training part
+The keyword list was written once and never adjusted; TF-IDF with logistic regression learned from the training part
 ({train_count} cases).
 """
 
@@ -85,7 +86,7 @@ def rows_of(measures: Measures, minimums: Mapping[str, float]) -> dict[str, str]
         },
         "subtype right, of right types": counted(measures.subtype) if has_quotes else "-",
         "quotes that are verbatim": counted(measures.quotes),
-        "milliseconds per log, median / 95th percentile": _times(measures),
+        "processor milliseconds per log, median / 95th percentile": _times(measures),
     }
 
 
@@ -108,7 +109,7 @@ def _result(evaluation: Evaluation) -> Iterator[str]:
     yield (
         "\nMacro-F1 is the mean F1 of the five types. ECE: ten bins of equal mass, equal confidences together. Coverage: the"
         " largest share of cases that a threshold on confidence keeps with 95 % of them right. The time is that of redaction"
-        " and verdict on the machine that recorded it."
+        " and verdict, on the machine that recorded it."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import process_time
 
 from mendline.classify import verdict
 from mendline.errors import InputError, NotSupported
@@ -62,14 +62,24 @@ class Evaluation:
         return self.scores[MENDLINE]
 
 
-def evaluate(corpus: Corpus, part: Choice, *, gate: Gate | None = None, progress: Progress | None = None) -> Evaluation:
-    """Judge every case of the part. Raises: `InputError` when it has none."""
+def evaluate(
+    corpus: Corpus,
+    part: Choice,
+    *,
+    gate: Gate | None = None,
+    makers: Mapping[str, baselines.Maker] = baselines.MAKERS,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Judge every case of the part, by Mendline and by the baselines of `makers`.
+
+    Raises: `InputError` when the part has no case.
+    """
     cases = corpus.part(part)
     if not cases:
         raise InputError(f"the part `{part}` of `{corpus.path}` has no case: there is nothing to measure")
     gate = gate or default_gate()
     found = judge_all(cases, gate, progress)
-    scores, left_out = _baselines(corpus, cases, gate)
+    scores, left_out = _baselines(corpus, cases, gate, makers)
     return Evaluation(
         part=part,
         case_count=len(cases),
@@ -98,11 +108,11 @@ def judge_all(cases: Sequence[Case], gate: Gate, progress: Progress | None = Non
 
 
 def judge(case: Case, gate: Gate) -> Judged:
-    """Mendline's verdict on one case, from the log alone; the time is that of redaction and verdict together."""
-    began = perf_counter()
+    """Mendline's verdict on one case, from the log alone; the time is the processor's for redaction and verdict together."""
+    began = process_time()
     lines = redacted_lines(case.log)
     found = verdict.classify_text(lines)
-    milliseconds = (perf_counter() - began) * 1000
+    milliseconds = (process_time() - began) * 1000
     return judged(case, found, lines, gate, milliseconds)
 
 
@@ -160,11 +170,15 @@ def misses(known: Sequence[Judged]) -> tuple[Miss, ...]:
     )
 
 
-def _baselines(corpus: Corpus, cases: Sequence[Case], gate: Gate) -> tuple[dict[str, Measures], dict[str, str]]:
+def _baselines(
+    corpus: Corpus, cases: Sequence[Case], gate: Gate, makers: Mapping[str, baselines.Maker]
+) -> tuple[dict[str, Measures], dict[str, str]]:
+    if not makers:
+        return {}, {}
     train = [(_redacted(case), case.type) for case in corpus.part("train")]
     texts = [_redacted(case) for case in cases]
     scores, left_out = {}, {}
-    for name, make in baselines.MAKERS.items():
+    for name, make in makers.items():
         try:
             opinion = make(train)
         except NotSupported as error:
