@@ -304,13 +304,13 @@ CASES = (
         inject=_cut_archive,
     ),
     Case(
-        name="current_missing",
-        family="null",
-        cause="one reading has no current",
+        name="current_not_a_number",
+        family="unparsable",
+        cause="the current of one reading reads n/a",
         program=TELEMETRY,
         inject=lines(lambda all_: [*all_[:1700], all_[1700].replace('"ampere": 16', '"ampere": "n/a"'), *all_[1701:]]),
         trap="a RangeError with NaN",
-        subtype="null_violation",
+        subtype="invalid_value",
     ),
     Case(
         name="backend_away",
@@ -400,7 +400,7 @@ CASES = (
     Case(
         name="package_not_installed",
         family="environment",
-        cause="the image lacks the package ajv",
+        cause="a release needs a package that the image does not have",
         program=ADMISSIONS,
         inject=edited("admissions.js", "require('ajv')", "require('ajv-formats-draft2019')"),
     ),
@@ -424,7 +424,7 @@ CASES = (
         family="configuration",
         cause="somebody left a comma at the end of our limits.json",
         program=TELEMETRY,
-        inject=lambda b: b.write("limits.json", '{"maximum_memory": 22, "least_readings": 2000,}\n') and None,
+        inject=edited("limits.json", "2000}", "2000,}"),
         trap="a SyntaxError of JSON as bad data gives it",
     ),
 )

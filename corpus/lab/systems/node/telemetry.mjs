@@ -11,6 +11,7 @@ async function stations() {
   const response = await fetch(`${process.env.STATIONS_URL}/stations.json`, { signal: AbortSignal.timeout(1500) });
   if (!response.ok) throw new Error(`stations: HTTP ${response.status}`, { cause: await response.text() });
   const list = await response.json();
+  say(`stations.json: ${list.length} entries, first ${JSON.stringify(list[0])}`);
   return new Map(list.map((station) => [station.id, station]));
 }
 
