@@ -6,7 +6,7 @@ import random
 import subprocess
 from collections.abc import Callable
 
-from corpus.lab.bench import Bench
+from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Prepare, Program, System
 from corpus.lab.services.web import Reply, page, serve
 
@@ -168,14 +168,6 @@ CASES = (
         "one line of the limits has no tab",
         _answers(_limits(" ")),
         subtype="malformed_file",
-    ),
-    _case(
-        "rollup_memory_limit",
-        "memory",
-        PARK,
-        "queries may use 200 kB",
-        _settings("max_memory_usage = 200000, max_threads = 1"),
-        trap="a setting's words",
     ),
     _case(
         "rollup_time_limit",
