@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -153,7 +154,11 @@ def _read(process: subprocess.Popen[bytes], bench: Bench) -> str:
         for _, action in due:
             with contextlib.suppress(ProcessLookupError):
                 action(process)
-    return b"".join(lines).decode("utf-8", errors="replace").replace(socket.gethostname(), HOST)
+    return _without_host(b"".join(lines).decode("utf-8", errors="replace"))
+
+
+def _without_host(log: str) -> str:
+    return re.sub(rf"(?<![\w./-]){re.escape(socket.gethostname())}(?![\w-]|\.[a-z_])", HOST, log)
 
 
 def _limit(limits: Mapping[int, int]) -> None:

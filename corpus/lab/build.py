@@ -92,11 +92,18 @@ def _run(system: System, program: Program, python: Path, case: Case | None) -> W
     with bench.stack:
         program.world(bench)
         if case is not None:
-            case.inject(bench)
+            _inject(case, bench)
         written = run_program(bench, case.timeout_s if case else 120.0)
     if case is not None:
         _demand_failure(case, written)
     return written
+
+
+def _inject(case: Case, bench: Bench) -> None:
+    try:
+        case.inject(bench)
+    except (OSError, LookupError, RuntimeError, ValueError) as error:
+        raise Unfit(f"the fault could not be injected: {type(error).__name__}: {error}") from error
 
 
 def _demand_failure(case: Case, written: Written) -> None:

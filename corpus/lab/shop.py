@@ -6,25 +6,27 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from corpus.lab.case import System
 
 VENVS = Path(os.environ.get("MENDLINE_LAB_VENVS", "/opt/venvs"))
+PYTHON = Path(
+    os.environ.get("MENDLINE_LAB_PYTHON", "/usr/bin/python3")
+)  # its path stands in tracebacks: not a user's own
 PIPELINES = Path(os.environ.get("MENDLINE_LAB_PIPELINES", "/srv"))  # working directories: short, they stand in the logs
 
 
 def interpreter(system: System) -> Path:
     """Give the system's interpreter; made with its requirements when it is not there or they have changed."""
     if not system.requirements:
-        return Path(sys.executable)
+        return PYTHON
     venv = VENVS / system.name
     stamp = venv / "requirements.sha256"
     wanted = hashlib.sha256("\n".join(system.requirements).encode()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(venv, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        subprocess.run([str(PYTHON), "-m", "venv", str(venv)], check=True)
         pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *system.requirements], check=True)
         stamp.write_text(wanted)
