@@ -73,8 +73,9 @@ def test_a_message_gives_the_names_in_its_slots():
     assert best.meaning.type is FailureType.SCHEMA_CHANGE
 
 
-def test_every_message_text_can_be_found_by_the_words_it_is_searched_by():
+def test_no_message_has_to_be_tried_on_every_text():
+    """A few that begin with a number or stand alone in their line have no word to be found by."""
     for template in error_codes._templates():
-        literal = template.meaning.code
-        assert template.first in literal.lower(), literal
+        assert all(word in template.meaning.code.lower().replace("\\", "") for word in template.words), template
         assert template.pattern.pattern
+    assert len(error_codes._wordless()) <= 5

@@ -54,8 +54,7 @@ class Hit:
 class _Template:
     rank: int
     meaning: Meaning
-    first: str
-    second: str
+    words: tuple[str, ...]
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -114,8 +113,7 @@ def _templates() -> tuple[_Template, ...]:
     found = []
     for row in _rows("messages.jsonl"):
         text = str(row["message"])
-        words = (*_literals(text), "", "")
-        found.append(_Template(len(found), _meaning(row, MESSAGE, text), words[0], words[1]))
+        found.append(_Template(len(found), _meaning(row, MESSAGE, text), _words_of(text)))
     return tuple(found)
 
 
@@ -124,8 +122,9 @@ def _words_of_templates() -> tuple[AhoCorasick, Mapping[int, tuple[_Template, ..
     """One automaton over a word that every match of a template must hold, and the templates of each such word."""
     by_word: dict[str, list[_Template]] = {}
     for template in _templates():
-        by_word.setdefault(template.first, []).append(template)
-    words = sorted(word for word in by_word if word)
+        for word in template.words:
+            by_word.setdefault(word, []).append(template)
+    words = sorted(by_word)
     return AhoCorasick(words), {place: tuple(by_word[word]) for place, word in enumerate(words)}
 
 
@@ -133,14 +132,15 @@ def _candidates(lowered: str) -> list[_Template]:
     """The templates whose words are all in the text, in table order."""
     finder, templates = _words_of_templates()
     places = {place for place, _, _ in finder.find_matches_as_indexes(lowered, overlapping=True)}
-    found = [template for place in places for template in templates[place] if template.second in lowered]
-    return sorted([*found, *_wordless()], key=lambda template: template.rank)
+    found = {template.rank: template for place in places for template in templates[place]}
+    found.update((template.rank, template) for template in _wordless())
+    return [found[rank] for rank in sorted(found)]
 
 
 @cache
 def _wordless() -> tuple[_Template, ...]:
     """The templates that no single word stands for: they are tried on every text."""
-    return tuple(template for template in _templates() if not template.first)
+    return tuple(template for template in _templates() if not template.words)
 
 
 def _compile(text: str) -> re.Pattern[str]:
@@ -151,17 +151,64 @@ def _compile(text: str) -> re.Pattern[str]:
     return re.compile(lead + body, re.IGNORECASE)
 
 
-def _literals(text: str) -> tuple[str, ...]:
-    """Give words that every match must contain, lower case: a cheap test before the pattern. Empty when there are none."""
-    flat = re.sub(r"\{\w+\}|\[[^\]]*\]\??", "\0", text.replace("\\b", "\0"))
+def _choices(text: str) -> list[str]:
+    """Split a pattern at its outermost bars; a group around the whole is opened first."""
+    if text.startswith("(") and _group_end(text, 0) == len(text) - 1 and not text.startswith("(?"):
+        return _choices(text[1:-1])
+    found, depth, start = [], 0, 0
+    for place, char in enumerate(text):
+        escaped = place > 0 and text[place - 1] == "\\"
+        depth += (char == "(") * (not escaped) - (char == ")") * (not escaped)
+        if char == "|" and depth == 0 and not escaped:
+            found.append(text[start:place])
+            start = place + 1
+    return [*found, text[start:]]
+
+
+def _group_end(text: str, start: int) -> int:
+    depth = 0
+    for place in range(start, len(text)):
+        if text[place - 1] == "\\" and place > 0:
+            continue
+        depth += (text[place] == "(") - (text[place] == ")")
+        if depth == 0:
+            return place
+    return -1
+
+
+def _words_of(text: str) -> tuple[str, ...]:
+    """Give words of which every match must contain one, lower case: a cheap test before the pattern. Empty: none is known."""
+    found: list[str] = []
+    for choice in _choices(text):
+        words = (literal,) if (literal := _longest_literal(choice)) else _words_of_group(choice)
+        if not words:
+            return ()
+        found.extend(words)
+    return tuple(found)
+
+
+def _words_of_group(text: str) -> tuple[str, ...]:
+    """The words of the first group that every match must pass and of whose choices each has a word."""
+    for place, char in enumerate(text):
+        if char != "(" or text[place - 1 : place] == "\\" or text[place + 1 : place + 2] == "?":
+            continue
+        end = _group_end(text, place)
+        if text[end + 1 : end + 2] not in ("?", "*") and (words := _words_of(text[place + 1 : end])):
+            return words
+    return ()
+
+
+def _longest_literal(text: str) -> str:
+    flat = re.sub(r"\{\w+\}|\[[^\]]*\][?*+]?", "\0", text.replace("\\b", "\0"))
     while "(" in re.sub(r"\\.", "", flat):
-        reduced = re.sub(r"(?<!\\)\((?:\\.|[^()\\])*\)\??", "\0", flat)
+        reduced = re.sub(r"(?<!\\)\((?:\\.|[^()\\])*\)[?*+]?(?:\{[\d,]+\})?", "\0", flat)
         if reduced == flat:
             break
         flat = reduced
-    flat = re.sub(r"\\.|.\?|[+*|.^$<>]", "\0", flat)
+    flat = re.sub(r"\\[A-Za-z]|.[?*]|\.\{[\d,]+\}[?*+]?|(?<!\\)[+.^$]", "\0", flat)
+    flat = re.sub(r"\\(.)", r"\1", flat)
     words = [word.strip() for word in re.split(r"[\0\s]+", flat)]
-    return tuple(sorted({word.lower() for word in words if len(word) > 2}, key=len, reverse=True)[:2])
+    return max((word.lower() for word in words if len(word) > 2), key=len, default="")
 
 
 def messages_in(text: str) -> list[Hit]:
