@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +18,16 @@ from mendline.classify import log_reader, verdict
 from mendline.classify.model import LanguageModel
 from mendline.classify.prompt import NoAnswer, Prompt
 from mendline.config import Config, Model
+from mendline.durable import Durable
 from mendline.errors import ConfigError
 from mendline.incident import Advice, Diagnosis, FailureType, Finding, FindingVerdict, LogExcerpt, Plan
 from mendline.investigation import Investigator, Probe
 from mendline.playbook import load_playbook
 from mendline.redaction import Redactor
 from mendline.spending import Purse
+from mendline.steps import Steps
 from mendline.testing.memory_store import MemoryStore
+from mendline.testing.waiting import wait_until
 
 LINES = ("INFO weighing 200 parcels", "RuntimeError: step 7 came to nothing", "INFO giving up")
 LOG: LogExcerpt = log_reader.read(list(LINES)).excerpt
@@ -243,6 +247,22 @@ def test_without_a_usage_report_what_was_reserved_counts() -> None:
         assert work.use("1", ()).output_token_count == 700
 
 
+def test_it_answers_inside_a_step_of_a_real_durable_workflow(tmp_path: Path) -> None:
+    durable, heard = Durable(tmp_path), []
+    with serving(GOOD) as server:
+        work = at_work(server)
+
+        @durable.workflow("opinion")
+        def _opinion(steps: Steps) -> None:
+            heard.append(steps.run("opinion", lambda: work.second_opinion("1", LOG, READ), Advice))
+
+        durable.launch()
+        durable.start("opinion", "one")
+        wait_until(lambda: durable.is_finished("one"), what="the workflow")
+        durable.close()
+    assert [advice.answer and advice.answer.type for advice in heard] == [FailureType.API_FAILURE]
+
+
 def _python(program: str) -> str:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -260,6 +280,7 @@ import sys
 sys.modules[{missing!r}] = None
 from mendline.classify.model import LanguageModel
 from mendline.config import Model
+from mendline.durable import Durable
 from mendline.errors import ConfigError
 try:
     LanguageModel(Model(id="openai:m", api_key="k"), None, None)
