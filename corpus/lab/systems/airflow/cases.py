@@ -103,6 +103,14 @@ def _without_tonnage(bench: Bench) -> None:
     apis["port"].set("/calls", web.Reply(200, {"calls": rows}))
 
 
+def _slow(bench: Bench) -> None:
+    bench.env["STORE_SECONDS"] = "4"
+    _sql(
+        "CREATE TRIGGER audit AFTER INSERT ON call BEGIN SELECT count(*) FROM (WITH RECURSIVE n(i) AS "
+        "(SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000000) SELECT i FROM n); END;"
+    )(bench)
+
+
 CASES = (
     _case(
         "tonnage_renamed",
@@ -171,18 +179,11 @@ CASES = (
     _case(
         "store_too_slow",
         "time_limit",
-        lambda bench: (bench.env.update(STORE_SECONDS="4"), _slow(bench)) and None,
+        _slow,
         "a statement that works on too many rows for the task's time",
         subtype="query_timeout",
     ),
 )
-
-
-def _slow(bench: Bench) -> None:
-    _sql(
-        "CREATE TRIGGER audit AFTER INSERT ON call BEGIN SELECT count(*) FROM (WITH RECURSIVE n(i) AS "
-        "(SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000000) SELECT i FROM n); END;"
-    )(bench)
 
 
 SYSTEM = System(

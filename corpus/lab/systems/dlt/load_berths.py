@@ -46,7 +46,8 @@ def main() -> None:
     log.info("loaded %s", pipeline.run([berths("berths.csv"), bookings(os.environ.get("BOOKINGS", "bookings"))]))
     with pipeline.sql_client() as client:
         client.execute_sql(
-            "CREATE TABLE IF NOT EXISTS plan (booking_no VARCHAR PRIMARY KEY, berth BIGINT NOT NULL, day DATE NOT NULL, depth_m DOUBLE NOT NULL CHECK (depth_m > 0))"
+            "CREATE TABLE IF NOT EXISTS plan (booking_no VARCHAR PRIMARY KEY, berth BIGINT NOT NULL,"
+            " day DATE NOT NULL, depth_m DOUBLE NOT NULL CHECK (depth_m > 0))"
         )
         client.execute_sql(
             "INSERT INTO plan SELECT booking_no, b.berth, CAST(arrives AS DATE), depth_m FROM bookings b LEFT JOIN berths USING (berth)"

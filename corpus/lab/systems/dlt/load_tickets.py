@@ -7,6 +7,14 @@ import dlt
 from dlt.sources.rest_api import rest_api_source
 
 BASE = os.environ["DESK_URL"]
+shapes: set[tuple[str, ...]] = set()
+
+
+def show_fields(row: dict) -> dict:
+    if tuple(row) not in shapes:
+        shapes.add(tuple(row))
+        print("fields:", ", ".join(row))
+    return row
 
 
 def desk():
@@ -22,6 +30,7 @@ def desk():
                 {
                     "name": "agents",
                     "primary_key": "agent_id",
+                    "processing_steps": [{"map": show_fields}],
                     "endpoint": {"path": "agents", "data_selector": "agents"},
                     "schema_contract": {"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
                     "columns": {
@@ -34,6 +43,7 @@ def desk():
                 {
                     "name": "tickets",
                     "primary_key": "ticket_id",
+                    "processing_steps": [{"map": show_fields}],
                     "endpoint": {"path": "tickets", "data_selector": "tickets"},
                     "schema_contract": {"columns": "freeze", "data_type": "freeze"},
                     "columns": {

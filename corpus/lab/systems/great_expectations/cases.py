@@ -102,11 +102,12 @@ def _read_only(bench: Bench) -> None:
     bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
 
 
-def _crowded(bench: Bench) -> None:
-    lines = "".join(f"FB-{n:05d},Donor {n % 30},bread,5.5,2026-05-01,3.0,{'x' * 300}\n" for n in range(1, 400_000))
-    bench.write("intake.csv", "intake_id,donor,category,kilos,received,temperature,note\n" + lines)
-    bench.limits[resource.RLIMIT_AS] = 1_200_000_000
-    bench.env["OPENBLAS_NUM_THREADS"] = "1"
+def _two_seconds(bench: Bench) -> None:
+    bench.command = ("bash", "-c", f"ulimit -S -t 2; {bench.command[2]}")
+
+
+def _without_address(bench: Bench) -> None:
+    del bench.env["CATALOGUE_URL"]
 
 
 def _kill(bench: Bench) -> None:
@@ -199,15 +200,24 @@ REMOTE = (
     ),
 )
 LIMITS = (
-    _case("share_full", "disk", _full_disk, "the share is full", trap="after a validation that passed"),
-    _case("memory", "memory", _crowded, "a week of 400,000 rows, 1.2 GB", program=WRAPPED),
-    _case("killed", "killed", _kill, "the kernel kills the stage", program=WRAPPED, subtype="killed_process"),
     _case(
-        "handles",
-        "handles",
-        lambda bench: bench.limits.update({resource.RLIMIT_NOFILE: 5}),
-        "the stage may hold five files open",
+        "published_file_too_large",
+        "disk",
+        lambda bench: bench.limits.update({resource.RLIMIT_FSIZE: 3000}),
+        "no file may be larger than 3 kB",
+        subtype="file_too_large",
+        trap="after a validation that passed",
     ),
+    _case(
+        "cpu_used_up",
+        "time_limit",
+        _two_seconds,
+        "the stage may use two seconds of CPU",
+        program=WRAPPED,
+        subtype="cpu_limit",
+    ),
+    _case("share_full", "disk", _full_disk, "the share is full", trap="after a validation that passed"),
+    _case("killed", "killed", _kill, "the kernel kills the stage", program=WRAPPED, subtype="killed_process"),
 )
 OURS = (
     _case(
@@ -231,7 +241,7 @@ OURS = (
     _case(
         "no_address",
         "configuration",
-        lambda bench: bench.env.pop("CATALOGUE_URL") and None,
+        _without_address,
         "the catalogue's variable is not set",
     ),
     _case("share_not_writable", "permission", _read_only, "our role may not write to the share"),

@@ -145,7 +145,8 @@ def crowd(bench: Bench) -> None:
     server = servers["library"]
     server.restart(max_connections="10")
     held = [_session(server, "etl") for _ in range(11)]
-    bench.on_exit(lambda: [each.kill() for each in held])
+    for each in held:
+        bench.on_exit(each.kill)
     for each in held[:10]:
         _say(each, "SELECT 1;")
 

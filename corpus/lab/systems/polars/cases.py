@@ -13,11 +13,18 @@ from corpus.lab.services import web
 from corpus.lab.systems.polars.worlds import CLINICS, NIGHTLY, WIND, apis, tell
 
 
+def _silent(inject: Callable[[Bench], object]) -> Prepare:
+    def run(bench: Bench) -> None:
+        inject(bench)
+
+    return run
+
+
 def _case(
     name: str,
     family: str,
     program: Program,
-    inject: Prepare,
+    inject: Callable[[Bench], object],
     cause: str,
     *,
     trap: str = "",
@@ -25,7 +32,14 @@ def _case(
     keep: str = "all",
 ) -> Case:
     return Case(
-        name=name, family=family, cause=cause, program=program, inject=inject, trap=trap, subtype=subtype, keep=keep
+        name=name,
+        family=family,
+        cause=cause,
+        program=program,
+        inject=_silent(inject),
+        trap=trap,
+        subtype=subtype,
+        keep=keep,
     )
 
 
@@ -33,7 +47,7 @@ def _edit(name: str, old: str, new: str, count: int = -1) -> Prepare:
     return lambda bench: bench.replace(name, old, new, count=count)
 
 
-def _all(*steps: Prepare) -> Prepare:
+def _all(*steps: Callable[[Bench], object]) -> Prepare:
     def inject(bench: Bench) -> None:
         for step in steps:
             step(bench)
@@ -123,14 +137,19 @@ def _page(text: str) -> web.Reply:
 
 
 MAINTENANCE = "<!DOCTYPE html><html><body><h1>We'll be back soon</h1><p>Scheduled maintenance of the tariff service.</p></body></html>"
+
+
+def _nothing_delivered(bench: Bench) -> None:
+    for path in bench.path("telemetry").glob("*"):
+        path.unlink()
+
+
 SHAPE = (
     _case(
         "telemetry_column_renamed",
         "renamed",
         WIND,
-        lambda bench: (
-            [bench.replace(f"telemetry/T{n:03d}.csv", "output_kwh", "energy_kwh") for n in range(1, 31)] and None
-        ),
+        _all(*(_edit(f"telemetry/T{n:03d}.csv", "output_kwh", "energy_kwh") for n in range(1, 31))),
         "the turbines' export renamed output_kwh",
     ),
     _case(
@@ -197,15 +216,12 @@ SHAPE = (
         "patient_not_nested_any_more",
         "nested",
         CLINICS,
-        lambda bench: (
-            bench.write(
-                "visits.ndjson",
-                bench.path("visits.ndjson")
-                .read_text(encoding="utf-8")
-                .replace('"patient": {"ref"', '"patient_ref"')
-                .replace('}, "specialty"', ', "specialty"'),
-            )
-            and None
+        lambda bench: bench.write(
+            "visits.ndjson",
+            bench.path("visits.ndjson")
+            .read_text(encoding="utf-8")
+            .replace('"patient": {"ref"', '"patient_ref"')
+            .replace('}, "specialty"', ', "specialty"'),
         ),
         "the clinics flattened the patient",
         trap="surfaces as patients of no insurer; the null counts tell",
@@ -287,13 +303,10 @@ VALUES = (
         "fee_text",
         "encoding",
         WIND,
-        lambda bench: (
-            bench.path("telemetry/T014.csv").write_bytes(
-                bench.path("telemetry/T014.csv")
-                .read_bytes()
-                .replace(b"T014,2026-05-04T02:00", b"T\xe4\xf6,2026-05-04T02:00")
-            )
-            and None
+        lambda bench: bench.path("telemetry/T014.csv").write_bytes(
+            bench.path("telemetry/T014.csv")
+            .read_bytes()
+            .replace(b"T014,2026-05-04T02:00", b"T\xe4\xf6,2026-05-04T02:00")
         ),
         "a file holds bytes that are no UTF-8",
     ),
@@ -403,7 +416,7 @@ LIMITS = (
         "cpu_limit",
         "time_limit",
         NIGHTLY,
-        _all(_fat, lambda bench: bench.limits.pop(resource.RLIMIT_AS) and None, _environment(CPU_SECONDS="1")),
+        _all(_fat, lambda bench: bench.limits.pop(resource.RLIMIT_AS), _environment(CPU_SECONDS="1")),
         "the step may use one second of CPU",
         subtype="cpu_limit",
     ),
@@ -428,7 +441,7 @@ OURS = (
         "no_variable",
         "configuration",
         WIND,
-        lambda bench: bench.env.pop("TARIFF_TOKEN") and None,
+        lambda bench: bench.env.pop("TARIFF_TOKEN"),
         "the token's variable is not set",
         trap="a KeyError",
     ),
@@ -438,7 +451,7 @@ OURS = (
         "no_telemetry",
         "missing_input",
         WIND,
-        lambda bench: [path.unlink() for path in bench.path("telemetry").glob("*")] and None,
+        _nothing_delivered,
         "the day's files were not delivered",
     ),
     _case(

@@ -13,12 +13,17 @@ TABLES = """
 import polars as pl
 ids = [f"T{n:03d}" for n in range(1, 31)]
 farms = ["brae", "corrie", "dunmore"] * 10
-pl.DataFrame({"turbine_id": ids, "farm": farms, "expected_kwh": [410] * 30, "rated_kw": [500] * 30}).write_parquet("forecast/plan.parquet")
+plan = {"turbine_id": ids, "farm": farms, "expected_kwh": [410] * 30, "rated_kw": [500] * 30}
+pl.DataFrame(plan).write_parquet("forecast/plan.parquet")
 """
 CLINIC_TABLES = """
 import polars as pl
-pl.DataFrame({"patient_ref": [f"PT-{n:04d}" for n in range(300)], "insurer": ["AOK", "TK", "DAK"] * 100, "share_pct": [80, 90, 100] * 100}).write_parquet("insurers.parquet")
-pl.DataFrame({"ref": ["PT-0001"], "insurer": ["TK"], "specialty": ["surgery"], "minutes": [40], "due_cents": [1200]}, schema={"ref": pl.String, "insurer": pl.String, "specialty": pl.Enum(["cardiology", "dermatology", "paediatrics", "surgery"]), "minutes": pl.Int64, "due_cents": pl.Int64}).write_parquet("history.parquet")
+patients = [f"PT-{n:04d}" for n in range(300)]
+insured = {"patient_ref": patients, "insurer": ["AOK", "TK", "DAK"] * 100, "share_pct": [80, 90, 100] * 100}
+pl.DataFrame(insured).write_parquet("insurers.parquet")
+specialty = pl.Enum(["cardiology", "dermatology", "paediatrics", "surgery"])
+row = {"ref": "PT-0001", "insurer": "TK", "specialty": "surgery", "minutes": 40, "due_cents": 1200}
+pl.DataFrame([row], schema_overrides={"specialty": specialty}).write_parquet("history.parquet")
 """
 
 apis: dict[str, web.Web] = {}
