@@ -12,6 +12,6 @@ SYSTEM = System(
     environment={
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_SUBMIT_ARGS": "--master local[2,2] --driver-memory 600m --conf spark.ui.enabled=false "
-        "--conf spark.sql.shuffle.partitions=4 --conf spark.sql.session.timeZone=UTC pyspark-shell",
+        "--driver-java-options '-XX:+UseSerialGC -XX:TieredStopAtLevel=1' --conf spark.sql.shuffle.partitions=2 --conf spark.sql.session.timeZone=UTC pyspark-shell",
     },
 )

@@ -93,7 +93,7 @@ def _big_list(bench: Bench) -> None:
     options(
         bench,
         "--driver-memory 480m",
-        "--conf spark.driver.extraJavaOptions=-XX:+ExitOnOutOfMemoryError",
+        "--driver-java-options '-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError'",
         "--conf spark.driver.maxResultSize=0",
     )
 
