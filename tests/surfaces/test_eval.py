@@ -45,7 +45,7 @@ class TestTheCorpusOfTheRepository:
         corpus = read_corpus(default_path())
         found = evaluate(corpus, "test", makers={})
         assert "test" in recorded(corpus.path).parts, "run `make judgement`"
-        assert shortfall(found, corpus.path) is None
+        assert shortfall(found, corpus) is None
         assert found.own.quotes.part == found.own.quotes.whole > 0
         assert found.own.accuracy.whole == len(corpus.part("test"))
 
@@ -148,16 +148,44 @@ class TestHoldingToTheRecord:
         command = ["eval", "--corpus", str(corpus)]
         assert main([*command, "--record"]) == 0
         assert main(command) == 0
-        worse = [*five_of("press", "the end\n"), a_line("press/z", type="RESOURCE", log="no such column: kwh")]
+        worse = five_of("press", "the end\n")
+        worse[0]["log"] = "silence"
         write_corpus(corpus, {"press": worse}, ["mill"], ["press"])
         capsys.readouterr()
         assert main(command) == 1
         said = capsys.readouterr().err
-        assert "macro-F1 on `test` is 0.8" in said
-        assert "recorded is 1.000 on 5 cases: more than 0.02 less" in said
+        assert (
+            "macro-F1 on the 5 cases of `test` that are on record is 0.733, recorded is 1.000: more than 0.02 less"
+            in said
+        )
         assert main([*command, "--part", "validation"]) == 0
         assert main([*command, "--record"]) == 0
         assert main(command) == 0
+
+    def test_a_corpus_that_grows_is_no_fall_and_hides_none(
+        self, corpus: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["eval", "--corpus", str(corpus)]
+        assert main([*command, "--record"]) == 0
+        known = five_of("press", "the end\n")
+        trick = [a_line(f"press/z{n}", type="RESOURCE", log=f"no such column: kwh\n{'more ' * n}") for n in range(5)]
+        write_corpus(corpus, {"press": [*known, *trick]}, ["mill"], ["press"])
+        capsys.readouterr()
+        assert main(command) == 0
+        assert "is of other cases than there are now; `make judgement`" in capsys.readouterr().err
+        known[0]["log"] = "silence"
+        easy = [a_line(f"press/e{n}", log=f"no such column: kwh\n{'more ' * n}") for n in range(50)]
+        write_corpus(corpus, {"press": [*known, *easy]}, ["mill"], ["press"])
+        assert main(command) == 1
+
+    def test_a_record_of_other_cases_holds_nothing_and_fails(
+        self, corpus: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["eval", "--corpus", str(corpus), "--record"]) == 0
+        renamed = [row | {"id": row["id"] + "_2"} for row in five_of("press", "the end\n")]
+        write_corpus(corpus, {"press": renamed}, ["mill"], ["press"])
+        assert main(["eval", "--corpus", str(corpus)]) == 1
+        assert "the record knows no case of `test` as it is now" in capsys.readouterr().err
 
     def test_a_leak_between_the_parts_fails_and_is_never_put_on_record(
         self, corpus: Path, capsys: pytest.CaptureFixture[str]
@@ -174,6 +202,8 @@ class TestHoldingToTheRecord:
         (corpus / "recorded.json").write_text('{"version": 7}')
         assert main(["eval", "--corpus", str(corpus)]) == 2
         assert "write it anew with `mendline eval --record`" in capsys.readouterr().err
+        assert main(["eval", "--corpus", str(corpus), "--record"]) == 0
+        assert main(["eval", "--corpus", str(corpus)]) == 0
 
     def test_the_page_is_that_of_the_record(self, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = corpus / "page.md"

@@ -57,7 +57,7 @@ def with_confidences(*known: tuple[float, bool]) -> list[Judged]:
     return [a_judged(believed=SCHEMA if right else QUALITY, confidence=sure) for sure, right in known]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(MANY, st.randoms(use_true_random=False))
 def test_the_order_of_the_cases_changes_no_figure(judged: list[Judged], chance: random.Random) -> None:
     shuffled = judged[:]
@@ -67,7 +67,7 @@ def test_the_order_of_the_cases_changes_no_figure(judged: list[Judged], chance: 
     assert other.calibration_error == pytest.approx(one.calibration_error)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(MANY)
 def test_whoever_is_always_right_has_every_figure_at_one(judged: list[Judged]) -> None:
     perfect = [replace(each, believed=each.truth, subtype=each.true_subtype, confidence=1.0) for each in judged]

@@ -40,7 +40,8 @@ class Evaluation:
 
     `scores` begins with `mendline`, then one per baseline; `left_out` says of a baseline why it has no score. `minimums`
     is the least confidence at which each policy acts. `split_faults`, if any, make the figures worthless. `misses` are
-    Mendline's, the surest first. `train_count` counts what the baselines learned from, `set_aside_count` what no part has.
+    Mendline's, the surest first; `beliefs` are all its types, by case. `train_count` counts what the baselines learned from,
+    `set_aside_count` what no part has.
     """
 
     part: Choice
@@ -53,6 +54,7 @@ class Evaluation:
     scores: Mapping[str, Measures]
     left_out: Mapping[str, str]
     misses: tuple[Miss, ...]
+    beliefs: Mapping[str, FailureType]
     split_faults: tuple[str, ...]
     missing_systems: tuple[str, ...]
 
@@ -91,6 +93,7 @@ def evaluate(
         scores={MENDLINE: measure(found), **scores},
         left_out=left_out,
         misses=misses(found),
+        beliefs={each.case_id: each.believed for each in found},
         split_faults=tuple(split_faults(corpus)),
         missing_systems=missing_systems(corpus),
     )

@@ -21,7 +21,7 @@ from mendline.errors import InputError
 from mendline.evaluation.acting import Gate, default_gate
 from mendline.evaluation.cases import Choice, Corpus, default_path, read_corpus
 from mendline.evaluation.page import figure, page, rows_of, type_row
-from mendline.evaluation.recorded import record, shortfall
+from mendline.evaluation.recorded import is_stale, record, shortfall
 from mendline.evaluation.run import Evaluation, Miss, Progress, evaluate
 from mendline.incident import to_json
 from mendline.report.escape import clean
@@ -58,6 +58,10 @@ def run(corpus_path: Path | None, policy_file: Path | None, asked: Asked) -> int
         _show(found, show_failures=asked.show_failures)
     for sentence in trouble:
         _say(sentence)
+    if not asked.do_record and is_stale(found, corpus.path):
+        _say(
+            f"the record of `{found.part}` is of other cases than there are now; `make judgement` brings it up to date"
+        )
     if not found.split_faults:
         _write(found, corpus, asked)
     return 1 if trouble else 0
@@ -71,7 +75,7 @@ def _gate(policy_file: Path | None) -> Gate:
 
 
 def _trouble(found: Evaluation, corpus: Corpus, *, do_record: bool) -> list[str]:
-    fell = None if do_record else shortfall(found, corpus.path)
+    fell = None if do_record else shortfall(found, corpus)
     return [f"the split is broken: {fault}" for fault in found.split_faults] + ([fell] if fell else [])
 
 
