@@ -98,6 +98,11 @@ def _locked(bench: Bench) -> None:
     bench.on_exit(store.close)
 
 
+def _nested_berth(bench: Bench) -> None:
+    rows = [{**call, "berth": {"code": call["berth"], "side": "port"}} for call in calls()]
+    apis["port"].set("/calls", web.Reply(200, {"calls": rows}))
+
+
 def _without_tonnage(bench: Bench) -> None:
     rows = [{("gross_tonnage" if key == "tonnage" else key): value for key, value in call.items()} for call in calls()]
     apis["port"].set("/calls", web.Reply(200, {"calls": rows}))
@@ -112,6 +117,14 @@ def _slow(bench: Bench) -> None:
 
 
 CASES = (
+    _case(
+        "berth_is_an_object",
+        "nested",
+        _nested_berth,
+        "the port authority's berth is an object now",
+        trap="surfaces as an unhashable key in our own task",
+        subtype="type_changed",
+    ),
     _case(
         "tonnage_renamed",
         "renamed",

@@ -11,7 +11,7 @@ from typing import Any
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import web
+from corpus.lab.services import certificate, web
 from corpus.lab.systems.dlt.worlds import DESK, PORT, agents, answer, apis, booking, tickets
 
 
@@ -101,6 +101,43 @@ def _killed(bench: Bench) -> None:
 
 def _kill_children(parent: int) -> None:
     subprocess.run(["pkill", "-KILL", "-P", str(parent)], check=False)
+
+
+def _untrusted(variable: str, days: int) -> Prepare:
+    """Put a server with a certificate of its own making before the API."""
+
+    def inject(bench: Bench) -> None:
+        pair = certificate.self_signed(bench, "localhost", days=days)
+        port = free_port()
+        command = [
+            "openssl",
+            "s_server",
+            "-accept",
+            str(port),
+            "-cert",
+            str(pair.certificate),
+            "-key",
+            str(pair.key),
+            "-www",
+        ]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        bench.on_exit(server.wait)
+        bench.on_exit(server.kill)
+        assert server.stdout is not None
+        for line in server.stdout:
+            if line.startswith(b"ACCEPT"):
+                break
+        bench.env[variable] = f"https://127.0.0.1:{port}"
+
+    return inject
+
+
+def _full_disk(bench: Bench) -> None:
+    where = bench.path("scratch")
+    where.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(where)], check=True)
+    bench.on_exit(lambda: subprocess.run(["umount", str(where)], check=True))
+    bench.env["DESK_DB"] = "scratch/desk.duckdb"
 
 
 SHAPE = (
@@ -220,16 +257,16 @@ VALUES = (
         subtype="truncated_file",
     ),
     _case("latin1_berths", "encoding", PORT, _latin1, "the file came as latin-1"),
-    _case(
-        "metres_text",
-        "unparsable",
-        PORT,
-        _bookings({"metres": "ca. 90"}, range(222, 223)),
-        "one length holds words",
-        subtype="unparsable_value",
-    ),
 )
 REMOTE = (
+    _case(
+        "certificate_replaced",
+        "tls",
+        DESK,
+        _untrusted("DESK_URL", 30),
+        "the API presents a self-signed certificate",
+        trap="surfaces as exceeded retries below an extraction error",
+    ),
     _case(
         "desk_down",
         "outage",
@@ -287,6 +324,7 @@ REMOTE = (
     ),
 )
 LIMITS = (
+    _case("disk_full", "disk", DESK, _full_disk, "the database's disk is full", trap="surfaces as a failed load job"),
     _case(
         "database_too_large",
         "disk",

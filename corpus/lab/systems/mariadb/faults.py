@@ -151,6 +151,15 @@ def crowd(bench: Bench) -> None:
         _say(each, "SELECT 1;")
 
 
+def one_session(bench: Bench) -> None:
+    """Let another client of the same account hold the one session that it may have."""
+    server = servers["library"]
+    server.execute("GRANT USAGE ON *.* TO etl@'%' WITH MAX_USER_CONNECTIONS 1")
+    session = _session(server, "etl")
+    bench.on_exit(session.kill)
+    _say(session, "SELECT 1;")
+
+
 def lock(bench: Bench) -> None:
     """Let a session of the branches' own report hold a row of the target."""
     servers["library"].restart(innodb_lock_wait_timeout="1")

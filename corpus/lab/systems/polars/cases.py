@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import web
+from corpus.lab.services import certificate, web
 from corpus.lab.systems.polars.worlds import CLINICS, NIGHTLY, WIND, apis, tell
 
 
@@ -144,6 +144,35 @@ def _nothing_delivered(bench: Bench) -> None:
         path.unlink()
 
 
+def _untrusted(variable: str, days: int) -> Prepare:
+    """Put a server with a certificate of its own making before the API."""
+
+    def inject(bench: Bench) -> None:
+        pair = certificate.self_signed(bench, "localhost", days=days)
+        port = free_port()
+        command = [
+            "openssl",
+            "s_server",
+            "-accept",
+            str(port),
+            "-cert",
+            str(pair.certificate),
+            "-key",
+            str(pair.key),
+            "-www",
+        ]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        bench.on_exit(server.wait)
+        bench.on_exit(server.kill)
+        assert server.stdout is not None
+        for line in server.stdout:
+            if line.startswith(b"ACCEPT"):
+                break
+        bench.env[variable] = f"https://127.0.0.1:{port}"
+
+    return inject
+
+
 SHAPE = (
     _case(
         "telemetry_column_renamed",
@@ -237,14 +266,6 @@ VALUES = (
         subtype="unparsable_value",
     ),
     _case(
-        "bad_slot",
-        "unparsable",
-        WIND,
-        _edit("telemetry/T021.csv", "2026-05-04T13:15", "2026-05-04T13:75"),
-        "a slot of minute 75",
-        subtype="invalid_date",
-    ),
-    _case(
         "turbine_without_plan",
         "orphan",
         WIND,
@@ -333,6 +354,14 @@ VALUES = (
     ),
 )
 REMOTE = (
+    _case(
+        "tariffs_certificate_expired",
+        "tls",
+        WIND,
+        _untrusted("TARIFF_URL", -1),
+        "the tariff service's certificate has expired",
+        trap="surfaces as exceeded retries",
+    ),
     _case("tariffs_down", "outage", WIND, _replies(web.page(503)), "the tariff service is down"),
     _case(
         "tariffs_maintenance_page",
