@@ -164,7 +164,7 @@ CASES = (
         family="killed",
         cause="the kernel killed the process of a step",
         program=MANY,
-        inject=kill_member("berths known", "python", member=-1),
+        inject=kill_member('Executing step "complete" in subprocess', "python", member=-1),
         trap="surfaces as a crashed child process of the framework",
     ),
     Case(

@@ -28,9 +28,8 @@ class Catalogue(ConfigurableResource):
             answer = requests.get(
                 f"{self.url}/stars", params={"page": number}, headers={"X-Key": self.key}, timeout=1.0
             )
-            log.info(
-                f"stars page {number}: {answer.status_code} in {answer.elapsed.total_seconds():.2f} s, attempt {attempt}"
-            )
+            kind, seconds = answer.headers.get("Content-Type"), answer.elapsed.total_seconds()
+            log.info(f"stars page {number}: {answer.status_code} {kind} in {seconds:.2f} s, attempt {attempt}")
             if answer.status_code < 500 and answer.status_code != 429:
                 break
             time.sleep(0.1)

@@ -69,7 +69,7 @@ def _covered(bench: Bench) -> None:
 def _huge_matrix(bench: Bench) -> None:
     lines = [
         f"{n % 80},2026-10-{1 + n // 86400:02d}T{n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d},30,2100"
-        for n in range(400_000)
+        for n in range(1_200_000)
     ]
     bench.write("exposures.csv", "\n".join(["star,taken_at,seconds,counts", *lines]) + "\n")
     bench.limits[resource.RLIMIT_AS] = 1_000_000_000
@@ -160,7 +160,7 @@ CASES = (
         inject=lambda bench: bench.replace("exposures.csv", "2026-10-01T10:30:00", "2026-10-01T24:30:00", count=1),
     ),
     Case(
-        name="observatory_seconds_empty",
+        name="observatory_star_empty",
         family="null",
         cause="an exposure without the number of its star",
         program=NIGHT,

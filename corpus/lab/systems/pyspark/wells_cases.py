@@ -102,6 +102,14 @@ CASES = (
         trap="surfaces as a wrong use of a subquery; the log counts rows and seasons",
     ),
     Case(
+        name="wells_reading_repeated",
+        family="duplicate",
+        cause="one well's reading of a day was delivered twice",
+        program=WELLS,
+        inject=lambda bench: put(bench, [*rows(), rows()[317]]),
+        trap="the error advises to change a setting; three steps went well before",
+    ),
+    Case(
         name="wells_readings_without_well",
         family="null",
         cause="some readings do not say their well",
