@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +110,32 @@ def _without_tonnage(bench: Bench) -> None:
 
 
 def _slow(bench: Bench) -> None:
-    bench.env["STORE_SECONDS"] = "4"
+    bench.env["STORE_SECONDS"] = "2"
     _sql(
         "CREATE TRIGGER audit AFTER INSERT ON call BEGIN SELECT count(*) FROM (WITH RECURSIVE n(i) AS "
-        "(SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000000) SELECT i FROM n); END;"
+        "(SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT i FROM n); END;"
     )(bench)
 
 
+def _killed(bench: Bench) -> None:
+    script = 'airflow dags test vessel_calls 2026-05-04; rc=$?; echo "vessel_calls: exit code $rc"; exit $rc'
+    bench.command = ("bash", "-c", script)
+    bench.when("fetched 120 calls", lambda process: _kill_children(process.pid))
+
+
+def _kill_children(parent: int) -> None:
+    subprocess.run(["pkill", "-KILL", "-P", str(parent)], check=False)
+
+
 CASES = (
+    _case(
+        "run_killed",
+        "killed",
+        _killed,
+        "the kernel kills the run",
+        subtype="killed_process",
+        trap="the last task's lines are healthy",
+    ),
     _case(
         "berth_is_an_object",
         "nested",

@@ -142,14 +142,6 @@ def _full_disk(bench: Bench) -> None:
 
 SHAPE = (
     _case(
-        "tickets_have_new_field",
-        "added",
-        DESK,
-        _pages({"timeout": 30}, rows=slice(None)),
-        "the API added a field to the tickets",
-        trap="the field is called timeout",
-    ),
-    _case(
         "minutes_are_text",
         "retyped",
         DESK,
