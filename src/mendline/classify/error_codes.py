@@ -111,7 +111,7 @@ def codes() -> Mapping[str, Mapping[str, Meaning]]:
 @cache
 def _templates() -> tuple[_Template, ...]:
     found = []
-    for row in _rows("messages.jsonl"):
+    for row in (*_rows("messages.jsonl"), *_rows("messages_translated.jsonl")):
         text = str(row["message"])
         found.append(_Template(len(found), _meaning(row, MESSAGE, text), _words_of(text)))
     return tuple(found)
