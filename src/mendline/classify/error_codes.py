@@ -208,7 +208,7 @@ def _longest_literal(text: str) -> str:
     flat = re.sub(r"\\[A-Za-z]|.[?*]|\.\{[\d,]+\}[?*+]?|(?<!\\)[+.^$]", "\0", flat)
     flat = re.sub(r"\\(.)", r"\1", flat)
     words = [word.strip() for word in re.split(r"[\0\s]+", flat)]
-    return max((word.lower() for word in words if len(word) > 2), key=len, default="")
+    return max((word.lower() for word in words if len(word.encode()) > 2), key=len, default="")
 
 
 def messages_in(text: str) -> list[Hit]:
