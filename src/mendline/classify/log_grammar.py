@@ -19,10 +19,23 @@ STAMP = re.compile(
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
     r"|\d\d/\d\d/\d\d(?:\d\d)? \d\d:\d\d:\d\d)"
 )
+# Levels as PostgreSQL prints them in its languages. Some are common words: they count only before a colon.
+_LEVELS_BEFORE_COLON = {
+    "ERROR": "FEL|ПОМИЛКА|오류|HATA|錯誤",
+    "FATAL": "FATALE|FATALT|ВАЖНО|ФАТАЛЬНО|치명적오류|致命错误|KATASTROFALNY|ÖLÜMCÜL",
+    "PANIC": "PANIK|PANICO|ПАНИКА|ПАНІКА|손상|比致命错误还过分的错误",
+    "WARN": "WARNUNG|ATTENTION|ATTENZIONE|ПРЕДУПРЕЖДЕНИЕ|VARNING|ПОПЕРЕДЖЕННЯ|경고|警告|AVISO",
+    "NOTICE": "HINWEIS|NOTIFICA|ЗАМЕЧАНИЕ|NOTIS|ПОВІДОМЛЕННЯ|알림|注意",
+}
+_LEVEL_OF = {
+    **{word: level for level, words in _LEVELS_BEFORE_COLON.items() for word in words.split("|")},
+    **dict.fromkeys(("ERR", "FEHLER", "ERREUR", "ERRO", "ERRORE", "ОШИБКА", "BŁĄD", "エラー", "错误"), "ERROR"),
+    "WARNING": "WARN",
+}
 # The words of a level, in the languages that PostgreSQL prints it in, as a log prefix or as a field of a structured log.
 LEVEL = re.compile(
     r"(?<![\w./\"'=-])(TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|ERR|FATAL|CRITICAL|SEVERE|PANIC|EMERG"
-    r"|FEHLER|ERREUR|ERRO|ERRORE|ОШИБКА|BŁĄD|エラー|错误)(?![\w-])"
+    rf"|FEHLER|ERREUR|ERRO|ERRORE|ОШИБКА|BŁĄD|エラー|错误|(?:{'|'.join(_LEVELS_BEFORE_COLON.values())})(?=\s?:))(?![\w-])"
     r"|[\"']?\b(?:level|severity|levelname|lvl)[\"']?\s*[:=]\s*[\"']?([A-Za-z]+)"
     r"|^\W{0,3}\[?(error|warning|fatal|critical|warn|info|debug)\]?\s*[:|]"
 )
@@ -80,9 +93,18 @@ _CLASS_MARKS = (
     *("Failed", "Lost"),
 )
 PLAIN_CLASS = re.compile(r"^[\s|]*((?:[A-Za-z_][\w$]*\.)*[A-Za-z_][\w$]*)(?::\s|:?$)")
+# What follows an error of PostgreSQL, in its languages: detail, hint, context, statement, query, line.
+_DETAIL_WORDS = (
+    "DÉTAIL|DETALLE|DETTAGLI|DETALJ|DETALHE|SZCZEGÓŁY|AYRINTI|ПОДРОБНОСТИ|ВІДОМОСТІ|ДЕТАЛІ|詳細|상세정보|描述|详细信息"
+    "|TIPP?|ASTUCE|SUGERENCIA|SUGGERIMENTO|TIPS|DICA|PODPOWIEDŹ|İPUCU|DOPORUČENÍ|ПОДСКАЗКА|ПІДКАЗКА|УКАЗІВКА|ヒント|힌트|提示"
+    "|KONTEXT|ZUSAMMENHANG|CONTEXTO|CONTEXTE|CONTESTO|KONTEKST|КОНТЕКСТ|文脈|구문|내용|上下文|背景"
+    "|ANWEISUNG|SENTENCIA|INSTRUCTION|ISTRUZIONE|SATS|COMANDO|WYRAŻENIE|ОПЕРАТОР|ІНСТРУКЦІЯ|文|명령 구문|语句"
+    "|ANFRAGE|CONSULTA|REQUÊTE|FRÅGA|ZAPYTANIE|DOTAZ|ЗАПРОС|ЗАПИТ|問い合わせ|쿼리|查询"
+    r"|(?:ZEILE|LÍNEA|LIGNE|RIGA|RAD|LINHA|LINIA|SATIR|ŘÁDKA|СТРОКА|РЯДОК|行|줄) \d+|第\d+行"
+)
 DETAIL = re.compile(
     r"^\W{0,3}(?:DETAIL|HINT|CONTEXT|LINE \d+|WHERE|QUERY|STATEMENT|SQL|\[SQL|\[parameters|Candidate bindings|Did you mean"
-    r"|DÉTAIL|ASTUCE|DETALLE|TIPP|ПОДРОБНОСТИ)\b",
+    rf"|DÉTAIL|ASTUCE|DETALLE|TIPP|ПОДРОБНОСТИ)\b|^\W{{0,3}}(?:{_DETAIL_WORDS})\s?[:：]",
     re.IGNORECASE,
 )
 _TROUBLE = _words(
@@ -165,7 +187,7 @@ def level_of(text: str) -> str:
     if match is None:
         return ""
     word = next(group for group in match.groups() if group).upper()
-    return {"ERR": "ERROR", "WARNING": "WARN", "FEHLER": "ERROR", "ERREUR": "ERROR"}.get(word, word)
+    return _LEVEL_OF.get(word, word)
 
 
 def is_error_line(text: str, level: str) -> bool:
