@@ -1,7 +1,8 @@
-"""The field's own error codes and messages as knowledge: two tables of data and the few grammars that find their entries.
+"""The field's own error codes and messages as knowledge: tables of data and the few grammars that find their entries.
 
 `codes.jsonl` has one row per code of a family (SQLSTATE, HTTP, errno, ORA-, exception class ...); `messages.jsonl` one row
-per message text, written as a pattern with slots (`{column}`, `{table}`, `{n}`, `{any}` ...). Every row names its source.
+per message text, written as a pattern with slots (`{column}`, `{table}`, `{n}`, `{any}` ...), `messages_systems.jsonl` the
+texts of single products, `messages_translated.jsonl` those of other languages. Every row names its source.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ CODE = "code"
 MESSAGE = "message"
 CLASS = "class"
 CONTEXT = "context"
+
+_MESSAGE_TABLES = ("messages.jsonl", "messages_translated.jsonl", "messages_systems.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +113,8 @@ def codes() -> Mapping[str, Mapping[str, Meaning]]:
 
 @cache
 def _templates() -> tuple[_Template, ...]:
-    found = []
-    for row in (*_rows("messages.jsonl"), *_rows("messages_translated.jsonl")):
+    found: list[_Template] = []
+    for row in (row for name in _MESSAGE_TABLES for row in _rows(name)):
         text = str(row["message"])
         found.append(_Template(len(found), _meaning(row, MESSAGE, text), _words_of(text)))
     return tuple(found)
