@@ -14,7 +14,7 @@ from mendline.classify import error_codes, log_grammar
 _FILLED = {
     "{column}": '"order_total"',
     "{table}": "«sales.orders»",
-    "{host}": "db.example.com",
+    r"[^\w\n]*{host}[^\w\n]*": ' "db.example.com" ',
     "{any}": "xyz",
     "{n}": "17",
 }
