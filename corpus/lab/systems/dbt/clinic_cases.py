@@ -74,8 +74,8 @@ MORE = (
 
 
 def _little_memory(bench: Bench) -> None:
-    execute(bench, MORE.replace("ROWS", "4000"))
-    bench.env |= {"CLINIC_MEMORY": "30MB", "CLINIC_SPILL_SIZE": "0KB"}
+    execute(bench, MORE.replace("ROWS", "1500"))
+    bench.env |= {"CLINIC_MEMORY": "30MB", "CLINIC_SPILL_SIZE": "1MB"}
 
 
 def _spill_full(bench: Bench) -> None:
@@ -174,7 +174,7 @@ CASES = (
     Case(
         name="clinic_memory_limit",
         family="memory",
-        cause="the store may use 30 MB of memory and may not spill",
+        cause="the store may use 30 MB of memory and spill one",
         program=CLINIC,
         inject=_little_memory,
     ),

@@ -11,7 +11,8 @@ SYSTEM = System(
     requirements=("pyspark==4.3.0", "pyarrow==26.0.1"),
     environment={
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_SUBMIT_ARGS": "--master local[2,2] --driver-memory 600m --conf spark.ui.enabled=false "
-        "--driver-java-options '-XX:+UseSerialGC -XX:TieredStopAtLevel=1' --conf spark.sql.shuffle.partitions=2 --conf spark.sql.session.timeZone=UTC pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": "--master local[2,2] --driver-memory 600m --conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false "
+        "--driver-java-options '-XX:+UseSerialGC -XX:TieredStopAtLevel=1' --conf spark.sql.shuffle.partitions=2 "
+        "--conf spark.sql.session.timeZone=UTC pyspark-shell",
     },
 )

@@ -38,6 +38,23 @@ def scans(bench: Bench, count: int, header: str = HEADER) -> list[str]:
     return lines
 
 
+LOGGING = """
+rootLogger.level = info
+rootLogger.appenderRef.stderr.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yy/MM/dd HH:mm:ss} %p %c{1}: %m%n%ex
+"""
+
+
+def log_all(bench: Bench) -> None:
+    """Let Spark log from INFO on, as it does on a cluster."""
+    bench.write("conf/log4j2.properties", LOGGING)
+    bench.env |= {"SPARK_CONF_DIR": str(bench.directory / "conf"), "SPARK_LEVEL": "INFO"}
+
+
 def world(bench: Bench) -> None:
     depots(bench)
     scans(bench, 6000)
@@ -55,7 +72,7 @@ PARCELS = Program(name="parcels", command=("{python}", "parcels.py"), files=("pa
 
 def _verbose(bench: Bench) -> None:
     world(bench)
-    bench.env["SPARK_LEVEL"] = "INFO"
+    log_all(bench)
 
 
 VERBOSE = Program(name="parcels_info", command=("{python}", "parcels.py"), files=("parcels.py",), world=_verbose)

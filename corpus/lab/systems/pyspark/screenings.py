@@ -52,7 +52,7 @@ films = spark.createDataFrame(shows.select("film").distinct().rdd.mapPartitions(
 occupancy = (
     shows.join(films, "film")
     .join(halls, "hall")
-    .groupBy("title", "hall")
+    .groupBy("title", "hall", "version")
     .agg((100 * F.sum("sold") / F.sum("seats")).alias("occupancy"), F.max("age").alias("age"))
 )
 occupancy.write.mode("overwrite").json("out/occupancy")

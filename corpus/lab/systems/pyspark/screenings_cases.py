@@ -7,7 +7,7 @@ import json
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
 from corpus.lab.services.web import Reply, Web, page, serve
-from corpus.lab.systems.processes.freight import kill_member
+from corpus.lab.systems.pyspark.parcels_cases import log_all, options
 
 _webs: dict[str, Web] = {}
 
@@ -36,6 +36,7 @@ def world(bench: Bench) -> None:
     _webs[str(bench.directory)] = web
     bench.env["CATALOGUE_URL"] = web.url
     put(bench, _shows())
+    log_all(bench)
 
 
 def put(bench: Bench, shows: list[dict[str, object]]) -> None:
@@ -49,7 +50,12 @@ def reply(path: str, *replies: Reply) -> Prepare:
     return lambda bench: _webs[str(bench.directory)].set(path, *replies)
 
 
-MOVED = "<html><head><title>Catalogue</title></head><body><p>Scheduled maintenance until 04:30 CET</p></body></html>"
+def _long_length(bench: Bench) -> None:
+    shows = _shows()
+    shows[640]["length"] = "1h " + " " * 40_000_000 + "30 min"
+    put(bench, shows)
+    options(bench, "--conf spark.executor.pyspark.memory=100m")
+
 
 CASES = (
     Case(
@@ -110,11 +116,11 @@ CASES = (
         trap="the function is called check_schema_version",
     ),
     Case(
-        name="screenings_worker_killed",
-        family="killed",
-        cause="the kernel killed the python workers",
+        name="screenings_worker_memory",
+        family="memory",
+        cause="a python worker may use 100 MB, one screening has a length of 40 MB",
         program=SCREENINGS,
-        inject=kill_member("Starting job: first", "python"),
-        trap="surfaces as an end of file and a closed connection",
+        inject=_long_length,
+        trap="an exception of a python worker inside a stage that was tried twice",
     ),
 )
