@@ -16,7 +16,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup dev demo test check eval judgement format docs clean
+.PHONY: help setup dev demo test check eval judgement format docs clean corpus corpus-model
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -50,6 +50,12 @@ format: $(INSTALLED_DEV) ## format the code and repair what the linter can
 
 docs: $(INSTALLED) ## write the pages that are generated from the code
 	$(BIN)/python -m mendline.surfaces.config_reference > docs/reference/configuration.md
+
+corpus-model: $(INSTALLED_DEV) ## train the classifier on the corpus and write its weights
+	PYTHONPATH=. $(BIN)/python -m corpus.model.train
+
+corpus: ## provoke every failure of the corpus anew; needs root on Debian, about an hour (SYSTEMS="postgres ...")
+	/usr/bin/python3 -m corpus.lab $(SYSTEMS)
 
 clean: ## remove the environment and everything that was built or cached
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from mendline.classify import log_reader
+from mendline.classify import log_reader, statistical
 from mendline.classify.beliefs import (
     ECHO,
     SAYS_NOTHING,
@@ -37,7 +37,9 @@ NEXT_STEP: Mapping[FailureType, str] = {
     FailureType.UNKNOWN: "escalate",
 }
 
-ABSTAIN_BELOW = 0.45  # a wrong automatic action costs far more than an escalation
+ABSTAIN_BELOW = 0.4  # a wrong automatic action costs far more than an escalation
+MOST_WHEN_ABSTAINING = 0.5
+UNSPECIFIED = "unspecified"
 EVIDENCE_COUNT = 5
 QUOTE_LENGTH = 320
 _HELP = re.compile(r"(?i)(?:for (?:more|further) information|background on this error|see also|documentation)[^\n]*")
@@ -53,31 +55,35 @@ def classify(log: LogExcerpt | LogReading, *, hints: Mapping[str, str] | None = 
     """Say what kind of failure a log tells of; `UNKNOWN` rather than a guess.
 
     1. Find what every error of the log means by the tables of `error_codes`.
-    2. Count the root of the fatal error most, wrappers and handled errors little.
-    3. Let causes overrule their symptoms (a killed process explains a lost connection).
-    4. Turn the beliefs into shares; below the threshold, abstain.
+    2. Count the root of the fatal error most, wrappers and handled errors little; let causes overrule their symptoms.
+    3. Hand what the tables say and the words of the errors to the statistical model, whose probabilities are calibrated.
+    4. Take the likeliest type; abstain when it is not likely enough, or when nothing in the log says anything.
 
+    The confidence is the probability that the given type is the true one, also where the answer is `UNKNOWN`.
     `hints["kind"]` is what the monitor saw (a value of `FailureKind`): `run_lost` speaks for a killed process, `bad_data`
     for a data-quality failure. Unknown keys and values are passed over.
     """
     reading = log if isinstance(log, LogReading) else log_reader.read_excerpt(log)
     beliefs = explained(beliefs_of(reading) + hinted(hints or {}, reading))
-    shares = with_declared(shares_of(strengths(beliefs)), beliefs)
-    kind = max(shares, key=lambda each: shares[each], default=FailureType.UNKNOWN)
-    confidence = round(shares.get(kind, 0.0) * (0.6 if reading.ended_well and not reading.fatal else 1.0), 3)
-    says_something = any(belief.subtype and belief.subtype not in SAYS_NOTHING for belief in beliefs)
-    if not says_something or (confidence < ABSTAIN_BELOW and kind is not FailureType.UNKNOWN):
+    told = with_declared(shares_of(strengths(beliefs)), beliefs)
+    shares = statistical.probabilities(statistical.inputs(reading, beliefs, told))
+    kind = max(shares, key=lambda each: shares[each])
+    if shares[kind] < ABSTAIN_BELOW or not _says_anything(reading, beliefs):
         return _abstain(reading, beliefs, shares)
     leading = [belief for belief in beliefs if belief.type is kind]
     return Classification(
         type=kind,
-        subtype=max(leading, key=_specificity).subtype,
-        confidence=confidence,
+        subtype=max(leading, key=_specificity).subtype if leading else UNSPECIFIED,
+        confidence=round(shares[kind], 3),
         evidence=_evidence(leading, reading),
         recommended_next_step=NEXT_STEP[kind],
         alternatives=_alternatives(shares, beliefs, kind),
-        entities=_entities(leading),
+        entities=_entities(leading or beliefs),
     )
+
+
+def _says_anything(reading: LogReading, beliefs: list[Belief]) -> bool:
+    return bool(reading.errors) or any(belief.subtype not in SAYS_NOTHING for belief in beliefs)
 
 
 def _specificity(belief: Belief) -> float:
@@ -95,7 +101,7 @@ def _abstain(reading: LogReading, beliefs: list[Belief], shares: Mapping[Failure
     return Classification(
         type=FailureType.UNKNOWN,
         subtype=subtype,
-        confidence=round(max(0.2, min(0.5, 1 - sum(s for k, s in shares.items() if k is not FailureType.UNKNOWN))), 3),
+        confidence=round(min(shares[FailureType.UNKNOWN], MOST_WHEN_ABSTAINING), 3),
         evidence=_evidence(known, reading) if known else _quotes(_first_words(reading), reading),
         recommended_next_step=NEXT_STEP[FailureType.UNKNOWN],
         alternatives=_alternatives(shares, beliefs, FailureType.UNKNOWN),
@@ -129,7 +135,7 @@ def _evidence(beliefs: list[Belief], reading: LogReading) -> tuple[Evidence, ...
             continue
         lines.append(_line_of(belief.record, belief.hit))
     if not lines:
-        lines = [line for line in reading.excerpt.lines if line.text.strip()][-1:]
+        lines = _first_words(reading)
     return _quotes(lines, reading)
 
 

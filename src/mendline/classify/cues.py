@@ -1,0 +1,85 @@
+"""Hints that no single message gives: what the log printed before it failed, held against what the error names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from mendline.classify.beliefs import ECHO, Belief
+from mendline.classify.log_reader import ErrorRecord, LogReading
+
+NAMES_AT_LEAST = 3  # so many names in a row are a header, not a sentence
+HEADER_COUNT = 20
+_NAME = r"[A-Za-z_][\w.-]{0,60}"
+_LIST = re.compile(rf"""["'`]?{_NAME}["'`]?(?:\s?[,;|\t]\s?["'`]?{_NAME}["'`]?){{{NAMES_AT_LEAST - 1},80}}""")
+_TELLS_HEADER = re.compile(r"(?i)header|column|field|key|schema|names|dtype|attributes|members|found|layout")
+_STATEMENT = re.compile(r"(?i)\b(?:select|insert|update|merge|copy|create|values)\b")
+_KEY = re.compile(r"""KeyError: ['"]([^'"\n]{1,60})['"]""")
+_OBJECT = re.compile(r"""["'`=: (]\{\s*["'\\]|input_type=(?:dict|list)|: ["']?\[\{""")
+_OUTAGE_IN_VALUE = re.compile(
+    r"(?i)<html|<!doctype|<head|text/html"
+    r"|['\"](?:error|status|code|message)['\"]: ?['\"]?(?:5\d\d|unavailable|service|upstream|internal|maintenance|rate|too many)"
+)
+_LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|node_modules|/usr/lib|<frozen")
+
+
+def cues(reading: LogReading, beliefs: Sequence[Belief]) -> Mapping[str, float]:
+    """The cues that a log gives, each 1.0; those that it does not give are left out."""
+    roots = [error for error in reading.fatal if error.is_root]
+    named = set(_named(roots, beliefs))
+    found = [f"header: {word}" for word in _headers_say(reading, named)]
+    said = "\n".join(error.text for error in roots)
+    if any(_OBJECT.search(echo) for echo in (match.group() for match in ECHO.finditer(said))) or _OBJECT.search(said):
+        found.append("a value is an object")
+    if _OUTAGE_IN_VALUE.search(said):
+        found.append("a value is an answer of a server in trouble")
+    found.extend(f"raised in {place}" for place in _places(roots))
+    if any(error.is_handled for error in reading.errors):
+        found.append("something was handled")
+    return dict.fromkeys(found, 1.0)
+
+
+def _named(roots: Iterable[ErrorRecord], beliefs: Iterable[Belief]) -> Iterator[str]:
+    """The columns that the errors name."""
+    for belief in beliefs:
+        if belief.hit is not None and belief.hit.slots.get("column"):
+            yield _plain(belief.hit.slots["column"])
+    for error in roots:
+        yield from map(_plain, _KEY.findall(error.text))
+
+
+def _plain(name: str) -> str:
+    return name.rsplit(".", maxsplit=1)[-1].strip("\"'`[]").lower()
+
+
+def _headers_say(reading: LogReading, named: set[str]) -> Iterator[str]:
+    """Whether the names that an error misses stand in the headers that the log printed."""
+    if not named:
+        return
+    headers = list(_headers(reading))[-HEADER_COUNT:]
+    if not headers:
+        yield "none printed"
+        return
+    holding = [bool(named & header) for header in headers]
+    yield "holds the name" if all(holding) else "some lack the name" if any(holding) else "lacks the name"
+
+
+def _headers(reading: LogReading) -> Iterator[set[str]]:
+    handled = (line for error in reading.errors if error.is_handled for line in error.lines)
+    for line in (*reading.context, *handled):
+        if not _TELLS_HEADER.search(line.text) or _STATEMENT.search(line.text):
+            continue
+        for match in _LIST.finditer(line.text):
+            yield {_plain(name) for name in re.split(r"\s?[,;|\t]\s?", match.group())}
+
+
+def _places(roots: Iterable[ErrorRecord]) -> set[str]:
+    """Where the root errors were raised: in the pipeline's own code, in a library, or in code that reads the environment."""
+    places = set()
+    for error in roots:
+        frames = [frame for frame in error.frames if frame.startswith("File ")]
+        if frames:
+            places.add("a library" if _LIBRARY.search(frames[-1]) else "own code")
+        if "environ" in "".join(error.frames[-4:]):
+            places.add("the environment")
+    return places
