@@ -120,6 +120,24 @@ CASES = (
         inject=reply(2, Reply(ending="hang")),
     ),
     Case(
+        name="observatory_throttled",
+        family="rate_limit",
+        subtype="quota_exceeded",
+        cause="the observatory has used up the day's quota of the catalogue",
+        program=NIGHT,
+        inject=reply(
+            2, Reply(429, {"code": "quota", "message": "daily memory quota of 500 requests used, resets 00:00 UTC"})
+        ),
+        trap="words of memory and quota in the other side's answer",
+    ),
+    Case(
+        name="observatory_name_unknown",
+        family="dns",
+        cause="the catalogue's name does not resolve",
+        program=NIGHT,
+        inject=lambda bench: bench.env.update(CATALOGUE_URL="http://stars.catalogue.invalid"),
+    ),
+    Case(
         name="observatory_sorry_page",
         family="protocol",
         subtype="outage_page",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import signal
 import subprocess
 
 from corpus.lab.bench import Bench, free_port
@@ -40,6 +39,8 @@ def scans(bench: Bench, count: int, header: str = HEADER) -> list[str]:
 
 LOGGING = """
 rootLogger.level = info
+logger.spark.name = org.apache.spark
+logger.spark.level = info
 rootLogger.appenderRef.stderr.ref = console
 appender.console.type = Console
 appender.console.name = console
@@ -164,13 +165,6 @@ CASES = (
         trap="surfaces as a file that cannot be read, deep in the column reader",
     ),
     Case(
-        name="parcels_slots_renamed",
-        family="renamed",
-        cause="the depots' column slots is called capacity now",
-        program=PARCELS,
-        inject=lambda bench: depots(bench, name="capacity"),
-    ),
-    Case(
         name="parcels_depots_torn",
         family="malformed",
         subtype="truncated_file",
@@ -185,15 +179,6 @@ CASES = (
         program=VERBOSE,
         inject=_shredded,
         trap="hundreds of lines of progress, a task that is tried twice, an advice to change the mode",
-    ),
-    Case(
-        name="parcels_depot_without_slots",
-        family="range",
-        subtype="division_by_zero",
-        cause="all depots have no slots",
-        program=PARCELS,
-        inject=lambda bench: depots(bench, value="0"),
-        trap="the error advises to change a setting",
     ),
     Case(
         name="parcels_scratch_full",
@@ -251,13 +236,5 @@ CASES = (
             'F.broadcast(depots), scans["depot"] == depots["depot"]).withColumn("depot", F.upper("depot"))',
         ),
         trap="looks like a changed column",
-    ),
-    Case(
-        name="parcels_interrupted",
-        family="interrupted",
-        cause="an operator pressed Ctrl-C",
-        program=VERBOSE,
-        inject=lambda bench: bench.kill_when("hourly figures written", signal.SIGINT),
-        trap="tasks fail and connections close while everything goes down",
     ),
 )

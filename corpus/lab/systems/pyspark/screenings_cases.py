@@ -52,9 +52,9 @@ def reply(path: str, *replies: Reply) -> Prepare:
 
 def _long_length(bench: Bench) -> None:
     shows = _shows()
-    shows[640]["length"] = "1h " + " " * 40_000_000 + "30 min"
+    shows[640]["length"] = "1h " + " " * 18_000_000 + "30 min"
     put(bench, shows)
-    options(bench, "--conf spark.executor.pyspark.memory=100m")
+    options(bench, "--conf spark.executor.pyspark.memory=70m")
 
 
 CASES = (
@@ -74,13 +74,6 @@ CASES = (
         trap="an exception of a python worker inside a stage that was tried twice",
     ),
     Case(
-        name="screenings_catalogue_hangs",
-        family="slow",
-        cause="the catalogue never answers for one film",
-        program=SCREENINGS,
-        inject=reply("/films/F007", Reply(ending="hang")),
-    ),
-    Case(
         name="screenings_key_rejected",
         family="credentials",
         subtype="forbidden",
@@ -98,16 +91,6 @@ CASES = (
         trap="a KeyError of a python worker",
     ),
     Case(
-        name="screenings_length_empty",
-        family="null",
-        cause="one screening has no length",
-        program=SCREENINGS,
-        inject=lambda bench: put(
-            bench, [show | ({"length": None} if n == 511 else {}) for n, show in enumerate(_shows())]
-        ),
-        trap="looks like a bug: an attribute of None",
-    ),
-    Case(
         name="screenings_tag_index",
         family="code_bug",
         cause="a change takes the third part of a tag that has two",
@@ -118,7 +101,7 @@ CASES = (
     Case(
         name="screenings_worker_memory",
         family="memory",
-        cause="a python worker may use 100 MB, one screening has a length of 40 MB",
+        cause="a python worker may use 70 MB, one screening has a length of 18 MB",
         program=SCREENINGS,
         inject=_long_length,
         trap="an exception of a python worker inside a stage that was tried twice",
