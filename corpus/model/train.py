@@ -20,16 +20,18 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from mendline.classify import beliefs, log_reader, statistical
-from mendline.classify.error_codes import codes
+from mendline.classify.error_codes import Meaning, all_meanings, codes
 from mendline.classify.features import terms
 from mendline.classify.statistical import TYPES, Weights
 from mendline.evaluation.cases import Case, default_path, read_corpus
+from mendline.incident import FailureType
 from mendline.redaction import Redactor
 
 HERE = Path(beliefs.__file__).parent
 INVERSE_REGULARISATION = 2.0
 TABLE_WEIGHT = 0.15  # how much a row of the message table counts beside a case
 UNIT = 1000
+PRIOR_COUNT = 3.0  # how many cases the tables' own belief in a subtype is worth
 HARD_WEIGHT = 0.6  # the corpus has more traps than life
 SMALLEST = 0.05  # a weight below this is left out
 EXAMPLES_PER_TYPE = 30
@@ -64,12 +66,12 @@ def seen_of(case: Case) -> Row:
 
 def fit(rows: Sequence[Row], labels: Sequence[str], counts: Sequence[float]) -> Weights:
     """Fit the weights; deterministic for the same rows. `counts` says how much each row counts."""
-    told = list(table_rows())
+    told = [*((row, label, TABLE_WEIGHT) for row, label in table_rows()), *prior_rows()]
     names = DictVectorizer()
-    matrix = names.fit_transform([*rows, *(row for row, _ in told)])
-    each = [*counts, *(TABLE_WEIGHT for _ in told)]
+    matrix = names.fit_transform([*rows, *(row for row, _, _ in told)])
+    each = [*counts, *(count for _, _, count in told)]
     model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000, tol=1e-4)
-    model.fit(matrix, [*labels, *(label for _, label in told)], sample_weight=each)
+    model.fit(matrix, [*labels, *(label for _, label, _ in told)], sample_weight=each)
     order = [list(model.classes_).index(kind.value) for kind in TYPES]
     table = model.coef_[order].T
     kept = {
@@ -78,6 +80,26 @@ def fit(rows: Sequence[Row], labels: Sequence[str], counts: Sequence[float]) -> 
         if np.abs(row).max() >= SMALLEST
     }
     return Weights(temperature=1.0, bias=tuple(map(float, model.intercept_[order])), rows=kept)
+
+
+def prior_rows() -> Iterator[tuple[Row, str, float]]:
+    """What the tables believe, as if it had been seen: for each subtype a few logs whose one error has that meaning.
+
+    Their types are shared out as the rows' weights and alternatives say, so that a subtype of which the corpus has only
+    traps keeps the meaning that it mostly has in life.
+    """
+    known: dict[tuple[FailureType, str], list[Meaning]] = {}
+    for meaning in all_meanings():
+        known.setdefault((meaning.type, meaning.subtype), []).append(meaning)
+    for (kind, subtype), meanings in sorted(known.items()):
+        mean = sum(each.weight for each in meanings) / len(meanings)
+        others = {kind_: sum(each.alternatives.get(kind_, 0.0) for each in meanings) / len(meanings) for kind_ in TYPES}
+        row = dict(statistical.told({kind: beliefs.shares_of({kind: mean}).get(kind, 0.0)}))
+        row[f"{statistical.MEANING}|{kind}|{subtype}"] = mean
+        yield row, kind.value, PRIOR_COUNT * mean
+        for other, share in others.items():
+            if share >= 0.02:
+                yield row, other.value, PRIOR_COUNT * share
 
 
 def table_rows() -> Iterator[tuple[Row, str]]:

@@ -160,7 +160,11 @@ _RULES: tuple[_Rule, ...] = (
         "token",
         rf"(?i:(?<![A-Za-z0-9\[]){_NAME_LEAD}token)[\"']?\s?[=:]\s?[\"']?(?P<secret>(?=[A-Za-z_~+/-]*\d)[A-Za-z0-9._~+/=-]{{8,}})",
     ),
-    _rule("password", "identified by|password", r"(?i:\b(?:identified by|password) )'(?P<secret>[^'\n]{1,200})'"),
+    _rule(
+        "password",
+        "identified by|password",
+        r"(?:\bIDENTIFIED BY |(?i:\buser \S{1,80} identified by |\bpassword ))'(?P<secret>[^'\n]{1,200})'",
+    ),
     _rule("password", "</", rf"(?i:<{_NAME_LEAD}{_NAMES_A_VALUE}>)(?P<secret>[^<\n]{{1,400}})</"),
     _rule(
         "password",

@@ -20,6 +20,10 @@ _OUTAGE_IN_VALUE = re.compile(
     r"(?i)<html|<!doctype|<head|text/html"
     r"|['\"](?:error|status|code|message)['\"]: ?['\"]?(?:5\d\d|unavailable|service|upstream|internal|maintenance|rate|too many)"
 )
+_NOTHING = re.compile(
+    r"(?<![\w.,:-])(?:0|[Nn]o) (?:new )?[a-z]{3,}s\b(?! (?:failed|skipped|ignored|without|warn|error))"
+)
+_BYTES = re.compile(r"\b(\d{1,15}) (?:of|/) (\d{1,15}) bytes\b")
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|node_modules|/usr/lib|<frozen")
 
 
@@ -34,6 +38,11 @@ def cues(reading: LogReading, beliefs: Sequence[Belief]) -> Mapping[str, float]:
     if _OUTAGE_IN_VALUE.search(said):
         found.append("a value is an answer of a server in trouble")
     found.extend(f"raised in {place}" for place in _places(roots))
+    calm = "\n".join(line.text for line in reading.context)
+    if _NOTHING.search(calm):
+        found.append("a count is zero")
+    if any(int(got) < int(whole) for got, whole in _BYTES.findall(calm)):
+        found.append("fewer bytes than announced")
     if any(error.is_handled for error in reading.errors):
         found.append("something was handled")
     return dict.fromkeys(found, 1.0)

@@ -214,6 +214,11 @@ def _longest_literal(text: str) -> str:
     return max((word.lower() for word in words if len(word.encode()) > 2), key=len, default="")
 
 
+def all_meanings() -> list[Meaning]:
+    """Every meaning of every table."""
+    return [*(each for family in codes().values() for each in family.values()), *(one.meaning for one in _templates())]
+
+
 def messages_in(text: str) -> list[Hit]:
     """Find every known message in `text` (the error line with its details), in table order.
 

@@ -38,6 +38,7 @@ LEVEL = re.compile(
     rf"|FEHLER|ERREUR|ERRO|ERRORE|ОШИБКА|BŁĄD|エラー|错误|(?:{'|'.join(_LEVELS_BEFORE_COLON.values())})(?=\s?:))(?![\w-])"
     r"|[\"']?\b(?:level|severity|levelname|lvl)[\"']?\s*[:=]\s*[\"']?([A-Za-z]+)"
     r"|^\W{0,3}\[?(error|warning|fatal|critical|warn|info|debug)\]?\s*[:|]"
+    r"|^(Error|Fatal error)(?: in [^:\n]{1,120})?\s*:"
 )
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)|^\W*Stack Trace:|stack backtrace:|^Exception in thread")
 FRAME = re.compile(
@@ -133,7 +134,17 @@ _TROUBLE = _words(
         "rejected",
         "exceeded",
     ),
-    *("exhausted", "evicted", "oomkilled", r"oom-kill\w*", "mismatch", "missing", "invalid", r"corrupt\w*", r"quota"),
+    *(
+        "exhausted",
+        "evicted",
+        "oomkilled",
+        r"oom-kill\w*",
+        "mismatch",
+        "missing",
+        "invalid",
+        r"corrupt\w*",
+        r"quota (?:exceeded|exhausted|reached)",
+    ),
     *("segmentation fault", "no space left", "out of memory", "unavailable", "expired"),
 )
 ERRORISH = re.compile(

@@ -46,11 +46,7 @@ def weights() -> Weights:
 
 def inputs(reading: LogReading, beliefs: Sequence[Belief], shares: Mapping[FailureType, float]) -> Mapping[str, float]:
     """What the model sees: the tables' share per type, the strongest belief per subtype, the shape of the log, its words."""
-    found = {}
-    for kind in TYPES:
-        share = shares.get(kind, 0.0)
-        found[f"{SHARE}|{kind}"] = 2 * share
-        found[f"{STRENGTH}|{kind}"] = 2 * (1 - math.log(share + FAINT) / math.log(FAINT))
+    found = told(shares)
     for belief in beliefs:
         if belief.subtype:
             name = f"{MEANING}|{belief.type}|{belief.subtype}"
@@ -58,6 +54,16 @@ def inputs(reading: LogReading, beliefs: Sequence[Belief], shares: Mapping[Failu
     found |= _shape(reading)
     found |= _cues(reading, beliefs)
     found |= {name: value * WORDS for name, value in features(reading).items() if name.startswith(f"{ROOT}|")}
+    return found
+
+
+def told(shares: Mapping[FailureType, float]) -> dict[str, float]:
+    """What the tables say in all, per type: the share, and the share as odds."""
+    found = {}
+    for kind in TYPES:
+        share = shares.get(kind, 0.0)
+        found[f"{SHARE}|{kind}"] = 2 * share
+        found[f"{STRENGTH}|{kind}"] = 2 * (1 - math.log(share + FAINT) / math.log(FAINT))
     return found
 
 

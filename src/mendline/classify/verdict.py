@@ -39,6 +39,7 @@ NEXT_STEP: Mapping[FailureType, str] = {
 
 ABSTAIN_BELOW = 0.4  # a wrong automatic action costs far more than an escalation
 MOST_WHEN_ABSTAINING = 0.5
+FAINT = 0.4  # what only calm lines say must be this strong to count
 UNSPECIFIED = "unspecified"
 EVIDENCE_COUNT = 5
 QUOTE_LENGTH = 320
@@ -83,7 +84,7 @@ def classify(log: LogExcerpt | LogReading, *, hints: Mapping[str, str] | None = 
 
 
 def _says_anything(reading: LogReading, beliefs: list[Belief]) -> bool:
-    return bool(reading.errors) or any(belief.subtype not in SAYS_NOTHING for belief in beliefs)
+    return bool(reading.errors) or any(b.weight >= FAINT and b.subtype not in SAYS_NOTHING for b in beliefs)
 
 
 def _specificity(belief: Belief) -> float:
