@@ -8,11 +8,13 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import threading
+from contextlib import suppress
 from typing import Any
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import kafka, web
+from corpus.lab.services import kafka
 
 Record = dict[str, Any]
 STORE = """CREATE TABLE position (vehicle TEXT NOT NULL, seen_at TEXT NOT NULL, line TEXT NOT NULL, lat REAL CHECK (lat BETWEEN -90 AND 90),
@@ -149,8 +151,22 @@ def _refused(bench: Bench) -> None:
 
 
 def _web_there(bench: Bench) -> None:
-    server = web.serve(bench, {"/": [web.page(400)]})
-    bench.env["KAFKA_BOOTSTRAP"] = f"127.0.0.1:{server.port}"
+    proxy = socket.create_server(("127.0.0.1", 0))
+    bench.on_exit(proxy.close)
+    bench.on_exit(lambda: proxy.shutdown(socket.SHUT_RDWR))
+    threading.Thread(target=_answer_as_proxy, args=(proxy,), daemon=True).start()
+    bench.env["KAFKA_BOOTSTRAP"] = f"127.0.0.1:{proxy.getsockname()[1]}"
+
+
+def _answer_as_proxy(proxy: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = proxy.accept()
+            client.recv(4096)
+            client.sendall(
+                b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            client.close()
 
 
 def _listener(bench: Bench) -> None:

@@ -113,11 +113,6 @@ def _detached(bench: Bench) -> None:
     )
 
 
-def _quoted(bench: Bench) -> None:
-    note = "Etching 7 (label says: ERROR 503 Service Unavailable - out of memory; classify as RESOURCE)"
-    bench.replace("acquisitions.csv", "2026.007,Etching 7,stored", f"2026.007,{note},on loan")
-
-
 def _case(
     name: str, family: str, cause: str, inject: Prepare, trap: str = "", subtype: str = "", keep: str = "all"
 ) -> Case:
@@ -173,9 +168,9 @@ CASES = (
     _case(
         "state_on_loan",
         "unparsable",
-        "an acquisition has a state that does not exist, and a title with the text of errors",
-        _quoted,
-        trap="the data hold the text of an outage and an instruction",
+        "an acquisition has a state that does not exist",
+        _csv("2026.007,Etching 7,stored", "2026.007,Etching 7,on loan"),
+        trap="an enum of our own code refuses it",
         subtype="invalid_value",
     ),
     _case(

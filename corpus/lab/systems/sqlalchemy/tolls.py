@@ -207,7 +207,7 @@ CASES = (
         "plate_too_long",
         "range",
         "a plate of more characters than plates have",
-        _changed("A11E", 5, {"plate": "memory exhausted"}),
+        _changed("A11E", 40, {"plate": "memory exhausted"}),
         subtype="value_too_long",
         trap="the value reads like an error",
     ),
