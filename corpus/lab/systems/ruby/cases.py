@@ -85,6 +85,12 @@ def office_world(bench: Bench) -> None:
 
 
 LOTS = Program(name="lots", command=("ruby", "settle_lots.rb"), files=("settle_lots.rb",), world=lots_world)
+VERBOSE = Program(
+    name="lots",
+    command=("env", "LOG_LEVEL=DEBUG", "ruby", "settle_lots.rb"),
+    files=("settle_lots.rb",),
+    world=lots_world,
+)
 OFFICE = Program(
     name="box-office", command=("bash", "evening.sh"), files=("evening.sh", "box_office.rb"), world=office_world
 )
@@ -222,7 +228,7 @@ CASES = (
         name="amount_as_text",
         family="retyped",
         cause="the API gives amount_eur as text",
-        program=LOTS,
+        program=VERBOSE,
         inject=answer(
             web.Reply(429, {"error": "slow down"}),
             web.Reply(429, {"error": "slow down"}),
@@ -234,7 +240,7 @@ CASES = (
         name="paddle_withheld",
         family="removed",
         cause="the API does not send paddle any more",
-        program=LOTS,
+        program=VERBOSE,
         inject=answer(*bid_rows(without("paddle"))),
         trap="a NoMethodError for nil as of a bug; the logged fields show that paddle is gone",
     ),
@@ -271,21 +277,21 @@ CASES = (
         name="settlement_without_consignor",
         family="removed",
         cause="the column consignor was dropped from the table",
-        program=LOTS,
+        program=VERBOSE,
         inject=sql("ALTER TABLE settlement DROP COLUMN consignor"),
     ),
     Case(
         name="reserve_on_request",
         family="unparsable",
         cause="one reserve is given as 'on request'",
-        program=LOTS,
+        program=VERBOSE,
         inject=edit("catalogue.csv", ("Lamp no 44,C8,280", "Lamp no 44,C8,on request")),
     ),
     Case(
         name="stray_quote",
         family="malformed",
         cause="a title holds an unescaped quotation mark",
-        program=LOTS,
+        program=VERBOSE,
         inject=edit("catalogue.csv", ("Lamp no 27", 'Lamp 12" no 27')),
     ),
     Case(
@@ -311,7 +317,7 @@ CASES = (
         name="negative_bid",
         family="range",
         cause="a reserve and its only bids are negative",
-        program=LOTS,
+        program=VERBOSE,
         inject=both(
             edit("catalogue.csv", ("Lamp no 33,C6,225", "Lamp no 33,C6,-500")),
             answer(*bid_rows(lambda row: row | {"amount_eur": -20.0} if row["lot"] == "L33" else row)),
@@ -360,7 +366,7 @@ CASES = (
         name="bids_out_of_service",
         family="outage",
         cause="the API gives 503 from the third page on",
-        program=LOTS,
+        program=VERBOSE,
         inject=answer(*pages(bids())[:2], web.Reply(503, {"title": "schema migration of table bids", "status": 503})),
         trap="the body speaks of a schema migration",
     ),
@@ -368,7 +374,7 @@ CASES = (
         name="bids_sign_in_page",
         family="protocol",
         cause="a gateway answers with its own page and status 200",
-        program=LOTS,
+        program=VERBOSE,
         inject=answer(*pages(bids())[:3], web.Reply(200, web.page(504).body, {"Content-Type": "text/html"})),
         trap="a JSON parser's unexpected token, as of bad data",
         subtype="outage_page",
@@ -384,7 +390,7 @@ CASES = (
         name="bids_reset",
         family="reset",
         cause="the API resets the connection at the fourth page",
-        program=LOTS,
+        program=VERBOSE,
         inject=answer(*pages(bids())[:3], web.Reply(ending="reset")),
     ),
     Case(
@@ -413,7 +419,7 @@ CASES = (
         name="bids_quota_used",
         family="rate_limit",
         cause="the day's requests are used up",
-        program=LOTS,
+        program=VERBOSE,
         inject=answer(
             *pages(bids())[:2], web.Reply(429, {"error": "resource exhausted", "limit": 500, "window": "1d"})
         ),
@@ -470,7 +476,7 @@ CASES = (
         name="check_schema_frozen",
         family="code_bug",
         cause="check_schema changes a frozen list",
-        program=LOTS,
+        program=VERBOSE,
         inject=edit("settle_lots.rb", ("  extra = catalogue", "  BidsApi::PASSING << '408'\n  extra = catalogue")),
         trap="the function with the bug is called check_schema",
     ),
@@ -510,7 +516,7 @@ CASES = (
         name="statements_not_ours",
         family="permission",
         cause="the folder of the statements belongs to another account",
-        program=LOTS,
+        program=VERBOSE,
         inject=_closed_statements,
     ),
     Case(
