@@ -104,15 +104,6 @@ def _event(hour: int, number: int, change: dict[str, Any]) -> Prepare:
     return inject
 
 
-def _probe_nested(bench: Bench) -> None:
-    for hour in range(8):
-        _put(
-            bench,
-            hour,
-            [json.dumps(each | {"celsius": {"value": each["celsius"], "unit": "C"}}) for each in _events(hour)],
-        )
-
-
 def _cut_hour(bench: Bench) -> None:
     path = bench.path("events/05.jsonl.gz")
     path.write_bytes(path.read_bytes()[:600])
@@ -185,14 +176,6 @@ CASES = (
         LOANS,
         _branches,
         trap="a KeyError after the check",
-    ),
-    _case(
-        "celsius_became_object",
-        "nested",
-        "a probe's celsius is an object of value and unit",
-        STORES,
-        _probe_nested,
-        trap="float() of a dict",
     ),
     _case(
         "days_open",

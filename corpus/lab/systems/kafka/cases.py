@@ -108,12 +108,6 @@ def _line_renamed(bench: Bench) -> None:
     _send(bench, _encode([{("route" if k == "line" else k): v for k, v in each.items()} for each in _positions()]))
 
 
-def _geometry(bench: Bench) -> None:
-    records = [{k: v for k, v in each.items() if k not in ("lat", "lon")} for each in _positions()]
-    places = [{"type": "Point", "coordinates": [each["lon"], each["lat"]]} for each in _positions()]
-    _send(bench, _encode([each | {"geometry": place} for each, place in zip(records, places, strict=True)]))
-
-
 def _dose(number: int, change: Record) -> Prepare:
     doses = _doses()
     doses[number] |= change
@@ -247,15 +241,6 @@ CASES = (
         BUSES,
         _line_renamed,
         trap="a NULL violation; the fields of the first message are logged",
-    ),
-    _case(
-        "position_in_geometry",
-        "nested",
-        "latitude and longitude lie in a geometry now",
-        BUSES,
-        _geometry,
-        trap="a KeyError of three letters",
-        subtype="contract_mismatch",
     ),
     _case(
         "delay_column_retired",

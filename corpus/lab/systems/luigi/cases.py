@@ -171,17 +171,6 @@ CASES = (
         trap="a KeyError of two letters in the middle of a worker's log; the columns are logged",
     ),
     _case(
-        "registry_groups_gauges",
-        "nested",
-        "the registry lists gauges by catchment now",
-        _registry(
-            Reply(
-                body={name: [each["gauge"] for each in _gauges() if each["catchment"] == name] for name in CATCHMENTS}
-            )
-        ),
-        trap="a TypeError over string indices",
-    ),
-    _case(
         "rain_needs_source",
         "added",
         "the store's owner added a required column",

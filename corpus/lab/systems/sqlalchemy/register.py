@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 from corpus.lab.bench import Bench
@@ -79,10 +78,6 @@ def _csv(old: str, new: str, *, is_verbose: bool = False) -> Prepare:
     return inject
 
 
-def _valued(change: Callable[[dict[str, object]], dict[str, object]]) -> Prepare:
-    return _valuer(Reply(body=[change(each) for each in _valuations()]))
-
-
 def _valuer(*replies: Reply) -> Prepare:
     return lambda bench: WEBS[bench.directory].set("/valuations", *replies)
 
@@ -134,13 +129,6 @@ CASES = (
         "the file's column title is called label now",
         _csv("accession,title,", "accession,label,", is_verbose=True),
         trap="a NULL violation; only the header in the first line tells",
-    ),
-    _case(
-        "valuation_became_object",
-        "nested",
-        "a value is an object of amount and currency now",
-        _valued(lambda each: each | {"value": {"amount": each["value"], "currency": "EUR"}}),
-        trap="a ProgrammingError of the driver about a binding, over the insured column",
     ),
     _case(
         "view_without_capacity",
