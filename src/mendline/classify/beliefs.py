@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mendline.classify import error_codes
+from mendline.classify import error_codes, log_grammar
 from mendline.classify.error_codes import CLASS, CONTEXT, Hit, Meaning
 from mendline.classify.log_reader import ErrorRecord, LogReading
 from mendline.incident import FailureKind, FailureType
@@ -19,6 +19,7 @@ FACTOR_UNMARKED = 0.7  # words of trouble in a line with no error level and no c
 FACTOR_OVERRULED = 0.25  # a class name whose message says something else
 FACTOR_CALM = 0.75  # a line that nothing marks as trouble, when no error says anything
 FACTOR_CALM_BESIDE = 0.2
+FACTOR_CALM_LEVEL = 0.5  # its level says that nothing is wrong
 CALM_COUNT = 12
 CORROBORATION = 0.3
 
@@ -29,6 +30,7 @@ _EXPLAINED_BY_PAGE = frozenset(
     {"malformed_file", "column_missing", "field_missing", "code_bug", "truncated_file", "invalid_value"}
 )
 _ENDS_PROCESSES = frozenset({"killed_process", "out_of_memory", "evicted"})
+_PRINTS_THE_VALUE = frozenset({"unparsable_value", "invalid_date", "invalid_value", "value_too_long"})
 SAYS_NOTHING = frozenset({"wrapper", "general_error", "aftermath", "raised_by_code"})
 # What engines print back from the data or the statement: never the error's own words.
 ECHO = re.compile(
@@ -75,10 +77,15 @@ def _calm_words(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
     They count for much when the errors say nothing, and little beside errors that speak.
     """
     speaks = any(belief.weight >= FACTOR_UNMARKED and belief.subtype not in SAYS_NOTHING for belief in beliefs)
+    factor = FACTOR_CALM_BESIDE if speaks else FACTOR_CALM
     found: list[Belief] = []
     for line in reading.context[-CALM_COUNT:]:
+        if log_grammar.NOT_ERROR.search(line.text):
+            continue
         record = ErrorRecord(class_name="", message=line.text.strip(), line=line.number, lines=(line,))
-        found.extend(_of_record(record, _hits(record), FACTOR_CALM_BESIDE if speaks else FACTOR_CALM))
+        found.extend(
+            _of_record(record, _hits(record), factor * (FACTOR_CALM_LEVEL if log_grammar.level_of(line.text) else 1.0))
+        )
     return found
 
 
@@ -131,7 +138,22 @@ def _outside_values(text: str, hits: list[Hit]) -> list[Hit]:
         if not any(start < hit.start and hit.end < end for start, end in quoted) or hit.kind == CONTEXT
     ]
     speaks = any(hit.kind != CLASS and hit.meaning.weight >= 0.7 for hit in outside)
-    return outside if speaks else hits
+    return _before_the_value(text, outside if speaks else hits)
+
+
+def _before_the_value(text: str, hits: list[Hit]) -> list[Hit]:
+    """Drop what stands behind the colon of a message that goes on to print the bad value: the value's words, not the error's."""
+    spoken = [hit for hit in hits if hit.kind != CLASS and hit.start < hit.end]
+    first = min(spoken, key=lambda hit: hit.start, default=None)
+    if (
+        first is None
+        or first.meaning.subtype not in _PRINTS_THE_VALUE
+        or text[first.end : first.end + 1] not in (":", "(")
+    ):
+        return hits
+    line_end = text.find("\n", first.end)
+    limit = line_end if line_end >= 0 else len(text)
+    return [hit for hit in hits if not first.end <= hit.start < limit or hit.kind == CLASS]
 
 
 def _of_record(record: ErrorRecord, hits: list[Hit], factor: float) -> list[Belief]:

@@ -24,6 +24,12 @@ _NOTHING = re.compile(
     r"(?<![\w.,:-])(?:0|[Nn]o) (?:new )?[a-z]{3,}s\b(?! (?:failed|skipped|ignored|without|warn|error))"
 )
 _BYTES = re.compile(r"\b(\d{1,15}) (?:of|/) (\d{1,15}) bytes\b")
+_NOT_THERE = re.compile(
+    r"(?i)no such file|failed to load external entity|file not found|does not exist: ?/|can't open "
+)
+_SETTINGS = re.compile(
+    r"(?i)\b(?:settings?|config(?:uration)?|profiles?|propert(?:y|ies)|environment)\b|\.(?:ya?ml|toml|ini|cfg|conf|env)\b"
+)
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|node_modules|/usr/lib|<frozen")
 
 
@@ -43,6 +49,11 @@ def cues(reading: LogReading, beliefs: Sequence[Belief]) -> Mapping[str, float]:
         found.append("a count is zero")
     if any(int(got) < int(whole) for got, whole in _BYTES.findall(calm)):
         found.append("fewer bytes than announced")
+    warned = "\n".join(error.text for error in reading.errors if error.is_handled)
+    if _NOT_THERE.search(f"{calm[-4000:]}\n{warned}"):
+        found.append("a file was not there")
+    if _SETTINGS.search(said) or _SETTINGS.search("\n".join(line.text for line in reading.context[-2:])):
+        found.append("settings are named")
     if any(error.is_handled for error in reading.errors):
         found.append("something was handled")
     return dict.fromkeys(found, 1.0)

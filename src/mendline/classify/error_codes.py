@@ -150,8 +150,8 @@ def _compile(text: str) -> re.Pattern[str]:
     body = text.replace(" ", r"\s+")
     for slot, pattern in _SLOTS.items():
         body = body.replace("{" + slot + "}", pattern)
-    lead = r"(?<!\w)" if text[0].isalnum() else ""
-    return re.compile(lead + body, re.IGNORECASE)
+    lead = r"(?<!\w)" if all(re.match(r"[(a-z0-9]", choice, re.IGNORECASE) for choice in _choices(text)) else ""
+    return re.compile(f"{lead}(?:{body})", re.IGNORECASE)
 
 
 def _choices(text: str) -> list[str]:
@@ -274,6 +274,7 @@ _GRAMMARS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
             "exit",
             r"(?i:\bexit(?:ed)?(?: with)?(?: non-zero)?(?: exit)?(?:[ _]?(?:code|status))?)[\"'\s:=(]+(-?\d{1,3})\b",
         ),
+        ("exit", "exit", r"(?i:\bexit(?:ed)? (?:codes?|status(?:es)?)[^\n]{0,80}?[ =])(1[2-5]\d)\b"),
         ("exit", "return", r"(?i:\breturn(?:ed)?[ _]?code)[\s:=]+(-?\d{1,3})\b"),
         ("exit", "status=", r"\bcode=\w+, status=(\d{1,3})\b"),
         ("exit", "terminated", r"(?i:terminated|error|returned|\*\*\*.*Error)\D{0,24} (137|139|143)\b"),

@@ -6,6 +6,8 @@ import re
 
 HANDLED_LEVELS = frozenset({"DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "TRACE"})
 
+LOUD_LEVELS = frozenset({"ERROR", "FATAL", "CRITICAL", "SEVERE", "PANIC"})
+
 
 def _words(*words: str) -> str:
     return r"\b(?:" + "|".join(words) + r")\b"
@@ -152,7 +154,7 @@ ERRORISH = re.compile(
     r"|(?i:(?:exit(?:ed)?|return)(?: with)?(?: exit)?[ _](?:code|status)[ :=]*(?:-?[1-9]|Negsignal))|\b[45]\d\d (?:[A-Z][a-z]+ ?)+"
 )
 NOT_ERROR = re.compile(
-    r"(?i:\b(?:0|no|zero|without(?: any)?) (?:\w+ )?(?:errors?|failures?|failed|rejected|invalid|missing|exceptions?|violations?)\b"
+    r"(?i:\b(?:0|no|zero|without(?: any)?) (?:\w+ )?(?:errors?|failures?|failed|rejected|invalid|missing|evicted|dropped|skipped|exceptions?|violations?)\b"
     r"|errors?[\"']?\s*[:=]\s*(?:0|null|none|false|\[\])|failed?[\"']?\s*[:=]\s*0\b)"
 )
 _AGAIN = _words(

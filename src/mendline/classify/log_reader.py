@@ -287,6 +287,17 @@ def _is_healed(record: _Open, succeeded_at: list[int]) -> bool:
     return any(record.last_seen < number <= record.last_seen + HEALING_DISTANCE for number in succeeded_at)
 
 
+def _is_overcome_page(record: _Open, parser: _Parser) -> bool:
+    """Say whether a piece of a web page was printed by a try that others followed: the log went on, to a louder error."""
+    if record.class_name or record.level or not record.lines[0].text.lstrip().startswith("<"):
+        return False
+    later = [
+        other.lines[0].number for other in parser.records if other.class_name or other.level in grammar.LOUD_LEVELS
+    ]
+    louder = min((number for number in later if number > record.last_seen), default=0)
+    return any(record.last_seen < line.number < louder for line in parser.context)
+
+
 def _finished(parser: _Parser) -> tuple[ErrorRecord, ...]:
     """Settle what only the whole log tells: roots, healed retries, repetitions."""
     deepest: dict[int, float] = {}
@@ -301,6 +312,7 @@ def _finished(parser: _Parser) -> tuple[ErrorRecord, ...]:
         first = record.lines[0]
         is_root = record.depth >= deepest[record.chain]
         is_handled = record.is_handled or record.chain in handled or _is_healed(record, parser.succeeded_at)
+        is_handled = is_handled or _is_overcome_page(record, parser)
         key = (record.class_name, re.sub(r"\d+", "0", first.text), is_handled, is_root)
         known = found.get(key)
         if known is not None:
