@@ -68,7 +68,14 @@ def _type(annotation: Any) -> str:
         return f"name: {_type(parts[1])}"
     if origin is tuple:
         return f"list of {_type(parts[0])}"
-    names = {"str": "text", "float": "number", "int": "whole number", "bool": "true or false", "Path": "path", "SecretStr": "text"}
+    names = {
+        "str": "text",
+        "float": "number",
+        "int": "whole number",
+        "bool": "true or false",
+        "Path": "path",
+        "SecretStr": "text",
+    }
     name = getattr(annotation, "__name__", str(annotation))
     return names.get(name, name)
 
