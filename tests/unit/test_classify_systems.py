@@ -66,7 +66,7 @@ SAID = [
     (SCHEMA, 'ZodError: [{"code":"unrecognized_keys","message":"Unrecognized key(s) in object: \'hull_kind\'"}]'),
     (
         SCHEMA,
-        "mapper_parsing_exception: object mapping for [berth] tried to parse field [berth] as object, but found a concrete value",
+        '{"type":"mapper_parsing_exception","reason":"object mapping for [berth] tried to parse field [berth] as object"}',
     ),
     (
         DATA,
