@@ -80,7 +80,8 @@ class App:
         tools = [plugin() for plugin in registry.load_all("tools").values()]
         self.diagnostics = {tool.name: tool for tool in tools if isinstance(tool, Diagnostic)}
         self.repairs = {tool.name: tool for tool in tools if isinstance(tool, Repair)}
-        playbook, redactor = load_playbook(config.path(config.playbook) if config.playbook else None), Redactor()
+        playbook = load_playbook(config.path(config.playbook) if config.playbook else None)
+        redactor = Redactor(config.redaction.patterns)
         self.hands = Hands(
             services=self.services,
             playbook=playbook,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from mendline.errors import ConfigError
 from mendline.incident import FailureType
@@ -279,6 +279,27 @@ class Model(Section):
         return self
 
 
+class Redaction(Section):
+    """What is taken out of every log, report and prompt beside the secrets and personal data that are always taken out."""
+
+    patterns: tuple[str, ...] = Field(
+        default=(),
+        description="Regular expressions; what one matches (or its group `secret`) becomes `[secret:custom]`.",
+    )
+
+    @field_validator("patterns")
+    @classmethod
+    def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                found = re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"`{pattern}` is not a regular expression: {error}") from error
+            if found.search(""):
+                raise ValueError(f"`{pattern}` matches an empty text; write what the secret looks like")
+        return patterns
+
+
 class Config(Section):
     """The whole of `mendline.yaml`."""
 
@@ -295,6 +316,7 @@ class Config(Section):
     monitor: Monitor = Monitor()
     notifications: Notifications = Notifications()
     model: Model | None = None
+    redaction: Redaction = Redaction()
     playbook: Path | None = Field(default=None, description="A playbook.yaml that replaces the built-in decision tree.")
 
     def path(self, value: Path | str) -> Path:

@@ -9,6 +9,7 @@ from mendline.config import Notifications
 from mendline.hands import NOTHING_KNOWN
 from mendline.incident import OutcomeKind
 from mendline.notifiers.delivery import Delivery
+from mendline.redaction import Redactor
 from mendline.surfaces.service import SafeFormatter
 from mendline.testing.values import an_incident, an_outcome
 
@@ -18,7 +19,7 @@ def test_a_traceback_in_our_log_has_no_secret_and_no_terminal_sequence() -> None
         raise ValueError("cannot connect to postgresql://loader:hunter2hunter2@db/x \x1b]0;owned\x07\x1b[2J")
     except ValueError:
         record = logging.LogRecord("mendline", logging.ERROR, "f", 1, "it failed", (), sys.exc_info())
-    said = SafeFormatter("%(message)s").format(record)
+    said = SafeFormatter(Redactor()).format(record)
     assert "hunter2" not in said
     assert "\x1b" not in said
     assert "Traceback" in said

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from mendline.redaction import Redactor
 from mendline.surfaces import cli, service
 
 CONFIG = """
@@ -143,7 +144,7 @@ def test_a_second_serve_on_the_same_state_is_refused(project: Path, capsys: Out)
 
 def test_our_own_log_holds_neither_secret_nor_terminal_sequence() -> None:
     text = "GET http://u:hunter2secret@host/ failed: \x1b[2J\nnot a new line"
-    line = service.SafeFormatter("%(message)s").format(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
+    line = service.SafeFormatter(Redactor()).format(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
     assert "hunter2secret" not in line
     assert "\x1b" not in line
     assert line.endswith("not a new line")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mendline.classify import error_codes, log_grammar
-from mendline.classify.error_codes import CLASS, CONTEXT, Hit, Meaning
+from mendline.classify.error_codes import CLASS, CONTEXT, MESSAGE, Hit, Meaning
 from mendline.classify.log_reader import ErrorRecord, LogReading
 from mendline.incident import FailureKind, FailureType
 
@@ -143,7 +143,7 @@ def _outside_values(text: str, hits: list[Hit]) -> list[Hit]:
 
 def _before_the_value(text: str, hits: list[Hit]) -> list[Hit]:
     """Drop what stands behind the colon of a message that goes on to print the bad value: the value's words, not the error's."""
-    spoken = [hit for hit in hits if hit.kind != CLASS and hit.start < hit.end]
+    spoken = [hit for hit in hits if hit.kind == MESSAGE and hit.start < hit.end]
     first = min(spoken, key=lambda hit: hit.start, default=None)
     if (
         first is None

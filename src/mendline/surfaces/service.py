@@ -35,7 +35,9 @@ class ToolRequest:
 class SafeFormatter(logging.Formatter):
     """Our own log quotes other people's errors: no secret and no terminal sequence gets into it."""
 
-    _redactor = Redactor()
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._redactor = redactor
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
         record.message = clean(self._redactor.redact(record.message))
@@ -52,7 +54,7 @@ def serve(config_file: Path) -> int:
     """
     app = App.from_config(load_config(config_file))
     handler = logging.StreamHandler()
-    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(SafeFormatter(app.hands.redactor))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("mendline").setLevel(logging.INFO)
     stop = threading.Event()
