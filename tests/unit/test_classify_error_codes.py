@@ -44,6 +44,25 @@ def test_every_row_has_a_source_a_subtype_and_beliefs_that_add_up():
         ("[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column", "spark", "UNRESOLVED_COLUMN"),
         ("KafkaError{code=_ALL_BROKERS_DOWN}", "kafka", "_ALL_BROKERS_DOWN"),
         ("Code: 241. DB::Exception: Memory limit", "clickhouse", "241"),
+        ("DPY-6005: cannot connect", "oracle", "DPY-6005"),
+        ("An error occurred (AWS.SimpleQueueService.NonExistentQueue) when calling", "storage", "NonExistentQueue"),
+        ("io.grpc.StatusRuntimeException: UNAVAILABLE: io exception", "grpc", "UNAVAILABLE"),
+        ("Error: 14 UNAVAILABLE: No connection established", "grpc", "UNAVAILABLE"),
+        ('"status": "RESOURCE_EXHAUSTED"', "grpc", "RESOURCE_EXHAUSTED"),
+        ("code: 'P2022',", "prisma", "P2022"),
+        ("'code': 13, 'codeName': 'Unauthorized'", "mongo", "Unauthorized"),
+        ("AADSTS7000222: The provided client secret keys are expired", "aadsts", "AADSTS7000222"),
+        ("curl: (28) Operation timed out", "curl", "28"),
+        ("cURL error 6: Could not resolve host", "curl", "6"),
+        ("OSError: [WinError 112] There is not enough space on the disk", "winerror", "112"),
+        ("rsync error: error in socket IO (code 10) at clientserver.c(127)", "rsync", "10"),
+        ("DB2 SQL Error: SQLCODE=-803, SQLSTATE=23505", "db2", "-803"),
+        ("[IBM][CLI Driver][DB2/LINUXX8664] SQL0206N", "db2", "-206"),
+        ("[Teradata Database] [Error 3807] Object 't' does not exist", "teradata", "3807"),
+        ("SAP DBTech JDBC: [260]: invalid column name", "hana", "260"),
+        ("<error/vctrs_error_subscript_oob>", "token", "vctrs_error_subscript_oob"),
+        ("code: 'UND_ERR_CONNECT_TIMEOUT'", "errno_name", "UND_ERR_CONNECT_TIMEOUT"),
+        ("SQLITE_CONSTRAINT_NOTNULL", "token", "SQLITE_CONSTRAINT_NOTNULL"),
     ],
 )
 def test_a_code_is_found_in_the_grammar_of_its_family(text: str, family: str, code: str):
@@ -60,6 +79,8 @@ def test_a_code_is_found_in_the_grammar_of_its_family(text: str, family: str, co
         "took 429 ms",
         "exit code 0",
         "HTTP/1.1 200 OK",
+        "part P2022 of the shelf",
+        "transaction 28 of curl",
     ],
 )
 def test_a_bare_number_is_no_code(text: str):
@@ -79,3 +100,29 @@ def test_no_message_has_to_be_tried_on_every_text():
         assert all(word in template.meaning.code.lower().replace("\\", "") for word in template.words), template
         assert template.pattern.pattern
     assert len(error_codes._wordless()) <= 5
+
+
+def test_no_code_stands_in_both_tables():
+    seen = [(row["family"], row["code"]) for name in error_codes._CODE_TABLES for row in error_codes._rows(name)]
+    assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "subtype"),
+    [
+        ("org.apache.spark.memory.SparkOutOfMemoryError", FailureType.RESOURCE, "out_of_memory"),
+        ("SQLite3::ConstraintException", FailureType.DATA_QUALITY, "constraint_violation"),
+        ("ActiveRecord::RecordNotUnique", FailureType.DATA_QUALITY, "duplicate_key"),
+        ("Net::ReadTimeout", FailureType.API_FAILURE, "timeout"),
+        ("CsvHelper.HeaderValidationException", FailureType.SCHEMA_CHANGE, "column_missing"),
+        ("json.UnmarshalTypeError", FailureType.SCHEMA_CHANGE, "type_changed"),
+        ("x509.UnknownAuthorityError", FailureType.API_FAILURE, "tls"),
+        ("google.api_core.exceptions.Unauthenticated", FailureType.API_FAILURE, "expired_credentials"),
+        ("sqlalchemy.exc.TimeoutError", FailureType.RESOURCE, "too_many_connections"),
+        ("dagster._core.errors.DagsterInvalidConfigError", FailureType.UNKNOWN, "configuration"),
+    ],
+)
+def test_a_class_is_known_by_its_path_or_its_last_part(name: str, kind: FailureType, subtype: str):
+    meaning = error_codes.class_meaning(name)
+    assert meaning is not None
+    assert (meaning.type, meaning.subtype) == (kind, subtype)

@@ -1,7 +1,7 @@
 """The field's own error codes and messages as knowledge: tables of data and the few grammars that find their entries.
 
-`codes.jsonl` has one row per code of a family (SQLSTATE, HTTP, errno, ORA-, exception class ...); `messages.jsonl` one row
-per message text, written as a pattern with slots (`{column}`, `{table}`, `{n}`, `{any}` ...), `messages_systems.jsonl` the
+`codes.jsonl` and `codes_more.jsonl` have one row per code of a family (SQLSTATE, HTTP, errno, ORA-, exception class ...);
+`messages.jsonl` has one row per message text, written as a pattern with slots (`{column}`, `{table}`, `{n}`, `{any}` ...), `messages_systems.jsonl` the
 texts of single products, `messages_translated.jsonl` those of other languages. Every row names its source.
 """
 
@@ -23,6 +23,7 @@ MESSAGE = "message"
 CLASS = "class"
 CONTEXT = "context"
 
+_CODE_TABLES = ("codes.jsonl", "codes_more.jsonl")
 _MESSAGE_TABLES = ("messages.jsonl", "messages_translated.jsonl", "messages_systems.jsonl")
 
 
@@ -104,7 +105,7 @@ def _meaning(row: Mapping[str, object], family: str, code: str) -> Meaning:
 def codes() -> Mapping[str, Mapping[str, Meaning]]:
     """The table of codes: family -> code -> meaning. An errno stands under its number and its name."""
     table: dict[str, dict[str, Meaning]] = {}
-    for row in _rows("codes.jsonl"):
+    for row in (row for name in _CODE_TABLES for row in _rows(name)):
         family = str(row["family"])
         for code in str(row["code"]).split(":") if family == "errno" else [str(row["code"])]:
             table.setdefault(family, {})[code] = _meaning(row, family, code)
@@ -283,6 +284,7 @@ _GRAMMARS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
         ("errno", "errno", r"(?i:\berrno)[\s:=\"']+(-?\d{1,3})\b"),
         ("errno", "os error", r"\(os error (\d{1,3})\)"),
         ("oracle", "ora-", r"\b(ORA-\d{5})\b"),
+        ("oracle", "-", r"\b((?:TNS|KUP|DPY|DPI)-\d{4,5})\b"),
         ("mysql", "error", r"\bERROR (\d{4}) \([0-9A-Z]{5}\)"),
         ("mysql", "(", r"(?i:mysql|maria|Error|Warning)[^\n]{0,60}?[( ]\(?(\d{4}), [\"']"),
         ("mssql", "msg", r"\bMsg (\d{3,5}), Level"),
@@ -290,10 +292,28 @@ _GRAMMARS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
         ("snowflake", "(", r"\b(\d{6}) \([0-9A-Z]{5}\)"),
         ("snowflake", "", r"(?i:snowflake)[^\n]{0,80}?\b(\d{6})\b"),
         ("bigquery", "reason", r"[\"']?\breason[\"']?\s*[:=]\s*[\"']?([a-z][A-Za-z]+)"),
-        ("storage", "an error occurred", r"An error occurred \((\w+)\)"),
+        ("storage", "an error occurred", r"An error occurred \((?:AWS\.\w+\.)?([\w.]+)\)"),
         ("storage", "<code>", r"<Code>(\w+)</Code>"),
         ("storage", "code", r"(?i:\berror[ _]?code)[\"']?\s*[:=]\s*[\"']?([A-Z]\w{5,})"),
         ("clickhouse", "code:", r"\bCode: (\d{1,4})\. DB::"),
+        ("grpc", "status", r"Status(?:Runtime)?Exception: ([A-Z_]+)\b"),
+        ("grpc", "status", r"[\"']status[\"']: ?[\"']([A-Z_]+)[\"']"),
+        ("grpc", "error: ", r"\bError: \d{1,2} ([A-Z_]{6,}): "),
+        ("prisma", "p", r"(?:\b[Cc]ode:? ?[\"'`]?|Error: |\berror code )(P[12]\d{3})\b"),
+        ("mongo", "codename", r"[\"']?codeName[\"']? ?: ?[\"'](\w+)"),
+        ("aadsts", "aadsts", r"\b(AADSTS\d{5,7})\b"),
+        ("curl", "curl: (", r"\bcurl: \((\d{1,2})\)"),
+        ("curl", "curl error", r"(?i:\bcurl error) (\d{1,2})\b"),
+        ("winerror", "winerror", r"\[WinError (\d{1,5})\]"),
+        ("winerror", "win32exception", r"Win32Exception \((\d{1,5})\)"),
+        ("rsync", "rsync error", r"\brsync error: [^\n]{0,160}\(code (\d{1,2})\)"),
+        ("db2", "sqlcode", r"\bSQLCODE[=:\s]+(-\d{3,5})\b"),
+        ("db2_message", "sql", r"\bSQL(\d{4,5})N\b"),
+        ("teradata", "teradata", r"(?i:teradata)[^\n]{0,160}\[Error (\d{4})\]"),
+        ("teradata", "failure", r"\*\*\* Failure (\d{4})\b"),
+        ("hana", "sap dbtech", r"SAP DBTech JDBC: \[(-?\d{1,5})\]"),
+        ("hana", "hdbcli", r"hdbcli\.dbapi\.\w+: \((-?\d{1,5}),"),
+        ("token", "<error/", r"<error/(?:\w+:::)?(\w+)>"),
     )
 )
 _TOKEN_FAMILIES = ("spark", "kafka", "token", "errno_name", "errno", "storage")
@@ -332,6 +352,8 @@ def _lookup(family: str, code: str) -> Meaning | None:
     table = codes()
     if family == "grpc_camel":
         return table["grpc"].get(_CAMEL.sub("_", code).upper())
+    if family == "db2_message":
+        return table["db2"].get(f"-{int(code)}")
     meaning = table[family].get(code)
     if meaning is None and family == "sqlstate":
         return table["sqlstate_class"].get(code[:2])
