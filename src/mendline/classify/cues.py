@@ -28,7 +28,7 @@ _NOT_THERE = re.compile(
     r"(?i)no such file|failed to load external entity|file not found|does not exist: ?/|can't open "
 )
 _SETTINGS = re.compile(
-    r"(?i)\b(?:settings?|config(?:uration)?|profiles?|propert(?:y|ies)|environment)\b|\.(?:ya?ml|toml|ini|cfg|conf|env)\b"
+    r"(?i)(?<!-)\b(?:settings?|config(?:uration)?|profiles?|propert(?:y|ies)|environment)\b|\.(?:ya?ml|toml|ini|cfg|conf|env)\b"
 )
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|node_modules|/usr/lib|<frozen")
 
@@ -80,8 +80,13 @@ def _headers_say(reading: LogReading, named: set[str]) -> Iterator[str]:
     if not headers:
         yield "none printed"
         return
-    holding = [bool(named & header) for header in headers]
+    holding = [any(_is_alike(name, other) for name in named for other in header) for header in headers]
     yield "holds the name" if all(holding) else "some lack the name" if any(holding) else "lacks the name"
+
+
+def _is_alike(name: str, other: str) -> bool:
+    """Say whether one name begins the other: a source's `started` is often the target's `started_at`."""
+    return name == other or name.startswith(f"{other}_") or other.startswith(f"{name}_")
 
 
 def _headers(reading: LogReading) -> Iterator[set[str]]:

@@ -63,8 +63,9 @@ _ENDING = (
 _PATH = r"(?:[A-Za-z_][\w$]*(?:\.|::))*"
 CLASS = re.compile(
     rf"(?<![\w.$/\"'=@-])({_PATH}(?:[A-Z][\w$]*{_ENDING}|(?<=\.)[a-z]*error)"
-    r"|(?:\w+(?:\.|::))*(?:errors?|exc|exceptions?|errorfactory|errorcode|PG)(?:\.|::)(?:\w+\.)*\w+)"
-    r"(?=\s*[:(\[]|\s*$|\s+[a-z])"
+    r"|(?:\w+(?:\.|::))*(?:errors?|exc|exceptions?|errorfactory|errorcode|PG|Errno|ActiveRecord|Sequel)(?:\.|::)(?:\w+\.)*\w+)"
+    r"(?=\s*[:(\[{]|\)\s*$|\s*$|\s+[a-z])"
+    r"|(?<=\*\* \()([A-Z][\w.]*)(?=\))"  # Elixir
 )
 _CLASS_MARKS = (
     "rror",
@@ -79,7 +80,7 @@ _CLASS_MARKS = (
     "Exit",
     "arning",
     "available",
-    "PG",
+    *("PG", "Errno::", "ActiveRecord::", "Sequel::", "** ("),
     *(
         "xhausted",
         "Invalid",
@@ -147,7 +148,7 @@ _TROUBLE = _words(
         r"corrupt\w*",
         r"quota (?:exceeded|exhausted|reached)",
     ),
-    *("segmentation fault", "no space left", "out of memory", "unavailable", "expired"),
+    *("panicked", "segmentation fault", "no space left", "out of memory", "unavailable", "expired"),
 )
 ERRORISH = re.compile(
     rf"(?i:{_TROUBLE})|\bSIG(?:KILL|TERM|SEGV|ABRT|XCPU)\b"
@@ -184,7 +185,7 @@ def class_in(text: str) -> str:
     if not any(mark in text for mark in _CLASS_MARKS):  # the pattern is dear, and most lines have none of them
         return ""
     match = CLASS.search(text[:600])
-    return match.group(1) if match else ""
+    return (match.group(1) or match.group(2)) if match else ""
 
 
 def reports_healing(text: str) -> bool:
@@ -216,6 +217,6 @@ def is_handled(text: str, level: str) -> bool:
     """Say whether a line tells of trouble that the program went on from."""
     if IGNORED.search(text):
         return True
-    if GAVE_UP.search(text):
+    if GAVE_UP.search(text) and not (level in HANDLED_LEVELS and RETRIED.search(text)):
         return False
     return level in HANDLED_LEVELS or bool(RETRIED.search(text))
