@@ -170,6 +170,10 @@ def address_space(bench: Bench) -> None:
 
 BREAKER = "[parent] Data too large, data for [<http_request>] would be [1041873244/993.6mb], which is larger than the limit of [1020054732/972.7mb]"
 DATE = "failed to parse date field [0000-00-00] with format [strict_date_optional_time||epoch_millis]"
+REJECTED = (
+    "rejected execution of coordinating operation [coordinating_and_primary_bytes=53481201, replica_bytes=0, "
+    "all_bytes=53481201, coordinating_operation_bytes=618220, max_coordinating_and_primary_bytes=53687091]"
+)
 FORBIDDEN = (
     f"action [indices:admin/mappings/get] is unauthorized for API key id [fake7Zk3] of user [library-etl] on indices [{INDEX}], "
     "this action is granted by the index privileges [view_index_metadata,manage,all]"
@@ -359,6 +363,15 @@ CASES = (
         ),
         subtype="disk_full",
         trap="status 429 and the words too many requests",
+    ),
+    Case(
+        name="bulk_rejected",
+        family="limit",
+        cause="the node holds as many bytes of writes in flight as it may",
+        program=CATALOGUE,
+        inject=served(bulk=[bulk(), bulk(refused_item(429, "es_rejected_execution_exception", REJECTED), bad=73)]),
+        subtype="insufficient_resources",
+        trap="status 429 of single items, in a reply of status 200",
     ),
     Case(
         name="report_volume_full",
