@@ -170,6 +170,10 @@ def address_space(bench: Bench) -> None:
 
 BREAKER = "[parent] Data too large, data for [<http_request>] would be [1041873244/993.6mb], which is larger than the limit of [1020054732/972.7mb]"
 DATE = "failed to parse date field [0000-00-00] with format [strict_date_optional_time||epoch_millis]"
+FLOODED = (
+    f"index [{INDEX}] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, "
+    "index has read-only-allow-delete block];"
+)
 REJECTED = (
     "rejected execution of coordinating operation [coordinating_and_primary_bytes=53481201, replica_bytes=0, "
     "all_bytes=53481201, coordinating_operation_bytes=618220, max_coordinating_and_primary_bytes=53687091]"
@@ -179,7 +183,7 @@ FORBIDDEN = (
     "this action is granted by the index privileges [view_index_metadata,manage,all]"
 )
 NO_DATE = (
-    "[1:101] failed to parse field [acquired] of type [date] in document with id '9783000000200'. "
+    "[1:101] failed to parse field [acquired] of type [date] in document with id '9783000000000'. "
     "Preview of field's value: '0000-00-00'"
 )
 CASES = (
@@ -355,7 +359,7 @@ CASES = (
                     refused_item(
                         429,
                         "cluster_block_exception",
-                        f"index [{INDEX}] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block];",
+                        FLOODED,
                     ),
                     bad=200,
                 )
