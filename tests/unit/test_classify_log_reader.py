@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mendline.classify import log_reader, skim
+from mendline.classify import log_grammar, log_reader, skim
 from mendline.errors import InputError
 
 
@@ -135,6 +135,43 @@ def test_one_real_error_is_found_in_a_flood_of_warnings():
     flood = [f"10:00:00 WARN attempt {number} failed, retrying" for number in range(20_000)]
     lines = [*flood[:9_000], "10:00:00 ERROR ValueError: 3 duplicate keys", *flood[9_000:]]
     assert [error.line for error in log_reader.read(lines).fatal] == [9_001]
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("load.rb:10:in 'block in <main>': undefined method 'strip' for nil (NoMethodError)", "NoMethodError"),
+        (
+            "load.rb:3:in 'execute': UNIQUE constraint failed: t.id (SQLite3::ConstraintException)",
+            "SQLite3::ConstraintException",
+        ),
+        (
+            "load.rb:5:in 'initialize': Failed to open TCP connection to api:80 (Errno::ECONNREFUSED)",
+            "Errno::ECONNREFUSED",
+        ),
+        ("load.rb:7:in 'exec': duplicate key value (ActiveRecord::RecordNotUnique)", "ActiveRecord::RecordNotUnique"),
+        ("** (DBConnection.ConnectionError) tcp connect (db:5432): refused", "DBConnection.ConnectionError"),
+        ("called `Result::unwrap()` on an `Err` value: ParseIntError { kind: InvalidDigit }", "ParseIntError"),
+        ("PHP Fatal error:  Uncaught PDOException: SQLSTATE[42S22]: Column not found", "PDOException"),
+        ("TypeError [ERR_INVALID_ARG_TYPE]: The argument must be of type string", "TypeError"),
+        ("a calm line (see the RuntimeErrorGuide) and no more", ""),
+        ("read the page (Errors) twice", ""),
+    ],
+)
+def test_the_class_of_an_error_is_read_as_each_language_prints_it(line: str, name: str):
+    assert log_grammar.class_in(line) == name
+
+
+def test_a_panic_of_rust_is_an_error():
+    reading = log_reader.read(["thread 'main' panicked at src/main.rs:5:10:", "explicit stop"])
+    assert [error.line for error in reading.fatal] == [1]
+
+
+def test_the_class_that_ruby_repeats_after_a_logger_named_it_opens_no_second_error():
+    reading = log_reader.read(
+        ["10:00:00 ERROR stopped: KeyError", 'load.rb:107:in `fetch\': key not found: "BIDS_URL" (KeyError)']
+    )
+    assert [len(error.lines) for error in reading.errors] == [2]
 
 
 TEXT = st.text(alphabet=st.characters(blacklist_categories=("Cs",), blacklist_characters="\n"), max_size=60)

@@ -224,6 +224,7 @@ class _Parser:
             line.number == self.current.lines[-1].number
             or line.text.lstrip()[:1] in "(["
             or grammar.DETAIL.match(line.text) is not None
+            or line.text.rstrip().endswith(f"({self.current.class_name})")  # Ruby's own words after a logger's
         )
 
     def _open_exception(self, line: LogLine, name: str, level: str) -> None:
