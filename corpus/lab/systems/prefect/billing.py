@@ -60,7 +60,9 @@ def store(charges: list[tuple]) -> None:
 def statement(clinic: str) -> None:
     database = sqlite3.connect("billing.db")
     query = "SELECT visit_id, seen_on, cents FROM charge WHERE clinic = ? ORDER BY seen_on, visit_id"
-    lines = [f"{visit:>8} {seen_on} {cents / 100:>10.2f}" for visit, seen_on, cents in database.execute(query, (clinic,))]
+    lines = [
+        f"{visit:>8} {seen_on} {cents / 100:>10.2f}" for visit, seen_on, cents in database.execute(query, (clinic,))
+    ]
     Path("statements", f"{clinic}.txt").write_text("\n".join([f"Statement {clinic}", *lines, ""]), encoding="utf-8")
     get_run_logger().info("statement of %s: %d lines", clinic, len(lines))
 

@@ -137,7 +137,14 @@ def _kill_sort(bench: Bench) -> None:
     """Let the sort wait for a reader of its output; the system takes its process away meanwhile."""
     _many_readings(bench)
     bench.run("mkfifo", "spool/sorted.tsv")
-    bench.when("sorting", lambda process: _signal_sort(process))
+    bench.when("sorting", _signal_sort)
+
+
+def _stop_in_sort(bench: Bench) -> None:
+    """Let the sort wait for a reader of its output; the run gets the signal of a stop meanwhile."""
+    _many_readings(bench)
+    bench.run("mkfifo", "spool/sorted.tsv")
+    bench.when("sorting", lambda process: process.send_signal(signal.SIGTERM))
 
 
 def _signal_sort(process: subprocess.Popen[bytes]) -> None:
@@ -349,7 +356,7 @@ CASES = (
         family="interrupted",
         cause="an operator stopped the run",
         program=GRID,
-        inject=_all(_many_readings, lambda b: b.kill_when("sorting", signal.SIGINT)),
+        inject=_stop_in_sort,
     ),
     Case(
         name="log_cut",
