@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -138,13 +137,6 @@ def _kill_sort(bench: Bench) -> None:
     _many_readings(bench)
     bench.run("mkfifo", "spool/sorted.tsv")
     bench.when("sorting", _signal_sort)
-
-
-def _stop_in_sort(bench: Bench) -> None:
-    """Let the sort wait for a reader of its output; the run gets the signal of a stop meanwhile."""
-    _many_readings(bench)
-    bench.run("mkfifo", "spool/sorted.tsv")
-    bench.when("sorting", lambda process: process.send_signal(signal.SIGTERM))
 
 
 def _signal_sort(process: subprocess.Popen[bytes]) -> None:
@@ -350,13 +342,6 @@ CASES = (
         cause="the day's export was not delivered",
         program=BILLING,
         inject=lambda b: b.path(VISITS).unlink(),
-    ),
-    Case(
-        name="stopped_by_hand",
-        family="interrupted",
-        cause="an operator stopped the run",
-        program=GRID,
-        inject=_stop_in_sort,
     ),
     Case(
         name="log_cut",
