@@ -58,7 +58,7 @@ def hypotheses(classification: Classification) -> tuple[Hypothesis, ...]:
     """The causes worth testing, most believed first.
 
     The log's own belief and its alternatives; when the log says too little (an unsure UNKNOWN), also the causes that
-    leave traces outside the log.
+    leave traces outside the log, with a least belief however little the log speaks for them.
     """
     found = {
         classification.type: Hypothesis(
@@ -75,7 +75,8 @@ def hypotheses(classification: Classification) -> tuple[Hypothesis, ...]:
         )
     if _abstains(classification):
         for kind, belief in UNSEEN.items():
-            found.setdefault(kind, Hypothesis(type=kind, subtype="", belief=belief))
+            named = found.get(kind, Hypothesis(type=kind, subtype="", belief=belief))
+            found[kind] = replace(named, belief=max(named.belief, belief))
     return tuple(sorted(found.values(), key=lambda hypothesis: -hypothesis.belief))
 
 
@@ -137,7 +138,8 @@ def _others(
 def _before(read: Classification) -> dict[FailureType, float]:
     """What is believed without a model, the causes that leave no words included."""
     named = {other.type: other.confidence for other in read.alternatives} | {read.type: read.confidence}
-    return (UNSEEN if _abstains(read) else {}) | named
+    unseen = UNSEEN if _abstains(read) else {}
+    return named | {kind: max(belief, named.get(kind, 0.0)) for kind, belief in unseen.items()}
 
 
 def _abstains(read: Classification) -> bool:
