@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from postgres_server import PostgresServer
+
 # Subprocesses inherit these, hence the environment and not only a fixture.
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 os.environ["DO_NOT_TRACK"] = "1"
@@ -58,6 +60,22 @@ def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch.undo()
     left = sorted(str(path.relative_to(home)) for path in home.rglob("*"))
     assert not left, f"the tests wrote into the home directory: {left}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL per test process, started for the first test that asks. Without the server installed, an error."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a fresh database of its own, dropped after the test."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
 
 
 def _refuse_outside(family: int, address: Any) -> None:
