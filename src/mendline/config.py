@@ -255,7 +255,11 @@ class Model(Section):
         default=None, description="Use ${VARIABLE}; default: the variable that the provider's client reads by itself."
     )
     ask_below: float = Field(
-        default=0.75, ge=0, le=1, description="Asked when the rules are less sure than this, or say UNKNOWN."
+        default=0.95,
+        ge=0,
+        le=1,
+        description="Asked when the rules are less sure than this, or say UNKNOWN. A strong model is right more often than "
+        "the rules are wherever they are less sure than 0.95; a weak one should be asked less.",
     )
     narrate: Literal["never", "escalated", "always"] = Field(
         default="escalated", description="Which incidents' reports get a narrative."

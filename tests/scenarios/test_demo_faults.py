@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from mendline import journal_json
+from mendline.classify import verdict
 from mendline.demo import runner
 from mendline.demo.faults.base import Fault
 from mendline.demo.faults.catalogue import FAULTS, chosen
@@ -20,11 +24,14 @@ from mendline.demo.story import Story
 from mendline.demo.warm_python import warmed
 from mendline.demo.world import World
 from mendline.errors import InputError
-from mendline.incident import FailureType
+from mendline.incident import FailureType, LogExcerpt, from_json
+from mendline.tools.retrieve_logs import WATCH
 
 SCALE = 0.002
 SEED = 7
 LASTING_DAYS = 4  # healthy, fault, next day, as it was
+# A killed process writes nothing, and a division by zero may as well be the data's fault: the monitor and the diagnostics tell.
+NEED_MORE_THAN_THE_LOG = ("process_killed", "bug_in_a_stage")
 
 
 def quiet() -> Console:
@@ -62,6 +69,21 @@ def test_every_fault_ends_as_declared_and_stays_so(ground: Ground, fault: Fault)
     assert set(told.failed_stages) == set(fault.failing_stages)
     assert told.differences == ()
     assert told.complaints == ()
+    if fault.expected_type is not None and fault.name not in NEED_MORE_THAN_THE_LOG:
+        log = kept_log(ground.directory / fault.name)
+        said = verdict.classify(log)
+        assert log.source == WATCH or said.type is fault.expected_type, (
+            "the log by itself, without what the monitor saw"
+        )
+
+
+def kept_log(home: Path) -> LogExcerpt:
+    """The first log that the service read, from its journal."""
+    query = "SELECT output FROM operation_outputs WHERE function_name = 'retrieve_logs:1' ORDER BY started_at_epoch_ms"
+    with closing(sqlite3.connect(World(home).state / "workflows.db")) as journal:
+        (output,) = journal.execute(query).fetchone()
+    log: LogExcerpt = from_json(LogExcerpt, journal_json.read(output))
+    return log
 
 
 def test_the_catalogue_covers_every_kind_of_fault() -> None:

@@ -39,6 +39,7 @@ ECHO = re.compile(
     re.MULTILINE,
 )
 _QUOTED = re.compile(r"'[^'\n]{24,}'|\"[^\"\n]{24,}\"")
+_NUMBER = re.compile(r"(?<![\w.-])\d[\d,._]*")
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,18 @@ def _hits(record: ErrorRecord) -> list[Hit]:
     in_context = error_codes.meaning_in_context(record.class_name, record.text + "\n" + "\n".join(record.frames))
     if in_context is not None:
         hits.append(in_context)
-    return _outside_values(text, hits)
+    return _outside_values(text, [hit for hit in hits if not _counts_agree(hit, text)])
+
+
+def _counts_agree(hit: Hit, text: str) -> bool:
+    """Say whether a message about a count that falls short stands between two equal numbers: then nothing falls short."""
+    if hit.meaning.subtype != "incomplete":
+        return False
+    line_start, line_end = text.rfind("\n", 0, hit.start) + 1, text.find("\n", hit.end)
+    said = _NUMBER.findall(text[line_start : hit.end])[-2:]
+    after = _NUMBER.findall(text[hit.end : line_end if line_end >= 0 else len(text)])[:1]
+    last_two = [number.rstrip(".,") for number in (*said, *after)][-2:]
+    return len(last_two) == 2 and last_two[0] == last_two[1]
 
 
 def _outside_values(text: str, hits: list[Hit]) -> list[Hit]:
