@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -331,10 +331,26 @@ class ModelUse:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How the question whether a plan may run was answered.
+
+    "expired" (nobody answered in time) and "withdrawn" (the stages passed meanwhile) are Mendline's own words; `by` is ""
+    then.
+    """
+
+    decision: Literal["approved", "denied", "expired", "withdrawn"]
+    by: str
+    at: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
     """One repair that was considered: planned, decided, maybe applied, maybe verified, maybe undone.
 
-    `decision` is the policy's word (`auto`, `ask`, `suggest`, `off`), "declined" when the repair would not plan.
+    `decision` is the policy's word (`auto`, `ask`, `suggest`, `off`), "declined" when the repair would not plan. `answer` is
+    a person's, None where nobody was asked or nobody has answered yet. `shadowed` is what policy would have said out of
+    shadow mode, "" out of it.
     """
 
     repair: str
@@ -344,6 +360,8 @@ class Attempt:
     receipt: Receipt | None = None
     verification: Verification | None = None
     undone: bool = False
+    answer: Answer | None = None
+    shadowed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mendline.errors import ConfigError, InputError, JournalConflict, Unavailable
-from mendline.incident import OutcomeKind, Plan, Receipt, to_json
-from mendline.stores.base import Accommodation, ColumnProfile, Feedback, Intent, Snapshot, Store
+from mendline.incident import Answer, OutcomeKind, Plan, Receipt, to_json
+from mendline.stores.base import Accommodation, Approval, ColumnProfile, Feedback, Intent, Snapshot, Store
 from mendline.stores.sql import SqlStore
 from mendline.testing.memory_store import MemoryStore
 from mendline.testing.values import NOON, an_incident, an_outcome
@@ -83,6 +83,20 @@ def a_receipt(key: str = "k", summary: str = "did") -> Receipt:
     return Receipt(repair="widen", key=key, applied_at=NOON, summary=summary, effects={"rows": [1, None]}, undo={})
 
 
+def an_approval(key: str = "k", incident_id: str = "1") -> Approval:
+    plan = Plan(repair="widen", key=key, summary="widens", parameters={"statements": ["ALTER"]})
+    return Approval(
+        key=key,
+        incident_id=incident_id,
+        plan=plan,
+        digest="d",
+        reason="a rule says ask",
+        stages=("load",),
+        asked_at=NOON,
+        expires_at=NOON + timedelta(hours=24),
+    )
+
+
 def an_accommodation(dataset: str = "orders", sql: str = "SELECT 1") -> Accommodation:
     return Accommodation(
         dataset=dataset,
@@ -142,6 +156,14 @@ class TestIncidents:
         store.close_incident("2", an_outcome(OutcomeKind.AWAITING_APPROVAL), "")
         store.close_incident("3", an_outcome(OutcomeKind.ESCALATED), "")
         assert [record.incident.id for record in store.incidents(open_only=True)] == ["4", "2"]
+
+    def test_since_gives_those_that_have_changed_at_or_after_it(self, store: Store, clock: Clock) -> None:
+        for name in "abc":
+            store.open_incident(an_incident(name))
+        clock.at += timedelta(hours=1)
+        store.set_phase("2", "logs")
+        assert [record.incident.id for record in store.incidents(since=clock.at)] == ["2"]
+        assert [record.incident.id for record in store.incidents(since=NOON)] == ["3", "2", "1"]
 
     def test_a_repeated_write_changes_nothing(self, store: Store, clock: Clock) -> None:
         store.open_incident(an_incident("a"))
@@ -234,6 +256,41 @@ class TestIntents:
             store.put_receipt("k", a_receipt())
         with pytest.raises(JournalConflict, match="`k` has no intent"):
             store.mark_undone("k", NOON)
+
+
+class TestApprovals:
+    def test_the_first_question_and_the_first_answer_stand(self, store: Store) -> None:
+        assert store.put_approval(an_approval()) == an_approval()
+        assert store.put_approval(replace(an_approval(), digest="other")) == an_approval()
+        yes, no = (
+            Answer(decision="approved", by="ann", at=NOON),
+            Answer(decision="denied", by="bob", at=NOON, note="no"),
+        )
+        assert store.answer_approval("k", yes) == replace(an_approval(), answer=yes)
+        assert store.answer_approval("k", no) == replace(an_approval(), answer=yes)
+        assert store.put_approval(an_approval()) == replace(an_approval(), answer=yes)
+
+    def test_questions_of_one_incident_oldest_first(self, store: Store) -> None:
+        for key, incident_id in (("z", "1"), ("a", "1"), ("m", "2")):
+            store.put_approval(an_approval(key, incident_id))
+        assert [asked.key for asked in store.approvals("1")] == ["z", "a"]
+        assert store.approvals("3") == ()
+
+    def test_of_many_who_answer_at_once_exactly_one_is_heard(self, store: Store) -> None:
+        store.put_approval(an_approval())
+        barrier = threading.Barrier(8)
+
+        def answer(number: int) -> Approval:
+            barrier.wait(10)
+            decision = "approved" if number % 2 else "denied"
+            return store.answer_approval("k", Answer(decision=decision, by=str(number), at=NOON))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len({asked.answer for asked in pool.map(answer, range(8))}) == 1
+
+    def test_an_answer_to_no_question_is_a_journal_conflict(self, store: Store) -> None:
+        with pytest.raises(JournalConflict, match="`k` was never asked"):
+            store.answer_approval("k", Answer(decision="approved", by="ann", at=NOON))
 
 
 class TestClaimsAndLeases:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from mendline.incident import Incident, Outcome, Receipt
+from mendline.incident import Answer, Incident, Outcome, Plan, Receipt
 from mendline.warehouses.base import TableSchema
 
 
@@ -101,6 +101,24 @@ class Intent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Approval:
+    """The question to a person whether one plan may run; `answer` is None while it waits.
+
+    `digest` names exactly what is shown (`approvals.digest`), `reason` says why policy asks, `stages` would run again.
+    """
+
+    key: str
+    incident_id: str
+    plan: Plan
+    digest: str
+    reason: str
+    stages: tuple[str, ...]
+    asked_at: datetime
+    expires_at: datetime
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpenResult:
     """What opening an incident found: the incident that now stands, and whether this call made it."""
 
@@ -121,8 +139,10 @@ class Store(Protocol):
         """One incident; None when there is none of that id."""
         ...
 
-    def incidents(self, *, open_only: bool = False, limit: int = 1000) -> tuple[IncidentRecord, ...]:
-        """Incidents, newest first."""
+    def incidents(
+        self, *, open_only: bool = False, since: datetime | None = None, limit: int = 1000
+    ) -> tuple[IncidentRecord, ...]:
+        """Incidents, newest first; with `since`, only those that have changed at or after that time."""
         ...
 
     def set_phase(self, incident_id: str, phase: str) -> None:
@@ -138,7 +158,7 @@ class Store(Protocol):
         ...
 
     def cursor(self, name: str) -> str | None:
-        """A cursor of the monitor; None when it was never set."""
+        """A mark of the monitor or of a breaker's reset; None when it was never set."""
         ...
 
     def set_cursor(self, name: str, value: str) -> None: ...
@@ -171,6 +191,21 @@ class Store(Protocol):
 
     def intents(self, incident_id: str) -> tuple[Intent, ...]:
         """All intents of one incident, oldest first."""
+        ...
+
+    def put_approval(self, approval: Approval) -> Approval:
+        """Insert if the key is new; give the question that stands (with its answer when it has one)."""
+        ...
+
+    def answer_approval(self, key: str, answer: Answer) -> Approval:
+        """Answer a question; the first answer stays. Gives the question with the answer that stands.
+
+        Raises: `JournalConflict` when there is no such question.
+        """
+        ...
+
+    def approvals(self, incident_id: str) -> tuple[Approval, ...]:
+        """All questions about one incident, oldest first."""
         ...
 
     def claim(self, key: str, owner: str) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import URL, Connection, Row, delete, or_, select, update
 
 from mendline.errors import InputError, JournalConflict
-from mendline.incident import Incident, Outcome, OutcomeKind, Receipt, from_json, to_json
+from mendline.incident import Answer, Incident, Outcome, OutcomeKind, Receipt, from_json, to_json
 from mendline.stores import tables
-from mendline.stores.base import Accommodation, Feedback, IncidentRecord, Intent, OpenResult, Snapshot
+from mendline.stores.base import Accommodation, Approval, Feedback, IncidentRecord, Intent, OpenResult, Snapshot
 from mendline.stores.connection import Database, insert_if_absent, insert_or_replace
 
 SNAPSHOTS_KEPT = 30
@@ -63,9 +63,13 @@ class SqlStore:
             row = connection.execute(select(tables.incidents).where(tables.incidents.c.number == number)).one_or_none()
             return None if row is None else _records(connection, [row])[0]
 
-    def incidents(self, *, open_only: bool = False, limit: int = 1000) -> tuple[IncidentRecord, ...]:
+    def incidents(
+        self, *, open_only: bool = False, since: datetime | None = None, limit: int = 1000
+    ) -> tuple[IncidentRecord, ...]:
         table = tables.incidents
         query = select(table).order_by(table.c.number.desc()).limit(limit)
+        if since is not None:
+            query = query.where(table.c.updated_at >= since)
         if open_only:
             query = query.where(
                 or_(table.c.outcome_kind.is_(None), table.c.outcome_kind == OutcomeKind.AWAITING_APPROVAL.value)
@@ -194,6 +198,36 @@ class SqlStore:
         with self._database.reading() as connection:
             return tuple(_intent(row) for row in connection.execute(query))
 
+    def put_approval(self, approval: Approval) -> Approval:
+        table = tables.approvals
+        with self._database.writing() as connection:
+            insert_if_absent(
+                connection,
+                table,
+                key=approval.key,
+                incident_id=approval.incident_id,
+                body=to_json(approval),
+                answer=None if approval.answer is None else to_json(approval.answer),
+            )
+            return _approval(connection.execute(select(table).where(table.c.key == approval.key)).one())
+
+    def answer_approval(self, key: str, answer: Answer) -> Approval:
+        table = tables.approvals
+        with self._database.writing() as connection:
+            connection.execute(
+                update(table).where(table.c.key == key, table.c.answer.is_(None)).values(answer=to_json(answer))
+            )
+            row = connection.execute(select(table).where(table.c.key == key)).one_or_none()
+        if row is None:
+            raise JournalConflict(f"`{key}` was never asked, so it cannot be answered; the journal and the code differ")
+        return _approval(row)
+
+    def approvals(self, incident_id: str) -> tuple[Approval, ...]:
+        table = tables.approvals
+        query = select(table).where(table.c.incident_id == incident_id).order_by(table.c.sequence)
+        with self._database.reading() as connection:
+            return tuple(_approval(row) for row in connection.execute(query))
+
     def claim(self, key: str, owner: str) -> bool:
         with self._database.writing() as connection:
             insert_if_absent(connection, tables.claims, key=key, owner=owner)
@@ -287,3 +321,8 @@ def _intent(row: Row[Any]) -> Intent:
         receipt=None if row.receipt is None else from_json(Receipt, row.receipt),
         undone_at=row.undone_at,
     )
+
+
+def _approval(row: Row[Any]) -> Approval:
+    asked = from_json(Approval, row.body)
+    return replace(asked, answer=None if row.answer is None else from_json(Answer, row.answer))

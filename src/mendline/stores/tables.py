@@ -92,6 +92,16 @@ intents = Table(
     Column("undone_at", Moment),
 )
 
+approvals = Table(
+    "mendline_approvals",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("incident_id", Text, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+    Column("answer", Text),
+)
+
 claims = Table(
     "mendline_claims",
     metadata,

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from mendline.errors import InputError, JournalConflict
-from mendline.incident import Incident, Outcome, OutcomeKind, Receipt, from_json, to_json
-from mendline.stores.base import Accommodation, Feedback, IncidentRecord, Intent, OpenResult, Snapshot
+from mendline.incident import Answer, Incident, Outcome, OutcomeKind, Receipt, from_json, to_json
+from mendline.stores.base import Accommodation, Approval, Feedback, IncidentRecord, Intent, OpenResult, Snapshot
 from mendline.stores.sql import SNAPSHOTS_KEPT, utc_now
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ class MemoryStore:
         self._snapshots: dict[str, list[Snapshot]] = defaultdict(list)
         self._accommodations: dict[str, Accommodation] = {}
         self._intents: dict[str, Intent] = {}
+        self._approvals: dict[str, Approval] = {}
         self._claims: dict[str, str] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
 
@@ -50,9 +51,13 @@ class MemoryStore:
         with self._lock:
             return self._records.get(incident_id)
 
-    def incidents(self, *, open_only: bool = False, limit: int = 1000) -> tuple[IncidentRecord, ...]:
+    def incidents(
+        self, *, open_only: bool = False, since: datetime | None = None, limit: int = 1000
+    ) -> tuple[IncidentRecord, ...]:
         with self._lock:
             newest_first = list(reversed(self._records.values()))
+        if since is not None:
+            newest_first = [record for record in newest_first if record.updated_at >= since]
         if open_only:
             newest_first = [
                 record
@@ -137,6 +142,25 @@ class MemoryStore:
     def intents(self, incident_id: str) -> tuple[Intent, ...]:
         with self._lock:
             return tuple(intent for intent in self._intents.values() if intent.incident_id == incident_id)
+
+    def put_approval(self, approval: Approval) -> Approval:
+        with self._lock:
+            return self._approvals.setdefault(approval.key, _kept(approval))
+
+    def answer_approval(self, key: str, answer: Answer) -> Approval:
+        with self._lock:
+            asked = self._approvals.get(key)
+            if asked is None:
+                raise JournalConflict(
+                    f"`{key}` was never asked, so it cannot be answered; the journal and the code differ"
+                )
+            if asked.answer is None:
+                self._approvals[key] = replace(asked, answer=_kept(answer))
+            return self._approvals[key]
+
+    def approvals(self, incident_id: str) -> tuple[Approval, ...]:
+        with self._lock:
+            return tuple(asked for asked in self._approvals.values() if asked.incident_id == incident_id)
 
     def claim(self, key: str, owner: str) -> bool:
         with self._lock:
