@@ -172,6 +172,48 @@ def test_setting_aside_leaves_no_failing_row_and_restoring_brings_each_back(
     assert Counter(session.rows("FROM raw.t")) == before
 
 
+def put_aside(session: Session, warehouse: DuckDB, where: str, incident: str) -> int:
+    return set_aside(
+        session, warehouse, "raw.t", where, incident_id=incident, batch_id="b", check_names=["c"], reason="law"
+    )
+
+
+@pytest.mark.parametrize("second", ["1", "2"])
+def test_copies_of_one_row_set_aside_in_two_steps_are_all_kept(warehouse: DuckDB, second: str) -> None:
+    session = Session([("1", "5", "a")] * 3 + [("2", "5", "b")])
+    first_copies = "rowid IN (SELECT rowid FROM raw.t WHERE \"ID\" = '1' ORDER BY rowid LIMIT 2)"
+    assert put_aside(session, warehouse, first_copies, "1") == 2
+    assert put_aside(session, warehouse, "\"ID\" = '1'", second) == 1
+    assert session.rows("SELECT count(*), count(DISTINCT ordinal) FROM raw.t__quarantine") == [(3, 3)]
+    restored = [restore(session, warehouse, "raw.t", incident_id=incident) for incident in dict.fromkeys(["1", second])]
+    assert sum(restored) == 3
+    assert session.rows("SELECT count(*) FROM raw.t") == [(4,)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=st.lists(st.tuples(st.sampled_from("SRL"), st.integers(1, 3), st.sampled_from("12")), max_size=8))
+def test_copies_loaded_once_or_again_are_never_more_nor_fewer_than_were_loaded(
+    warehouse: DuckDB, steps: list[tuple[str, int, str]]
+) -> None:
+    """S sets some of the copies aside, L loads the batch again and then sets some aside, R restores one incident's."""
+    batch: list[tuple[str | None, ...]] = [("1", "5", "a")] * 4
+    session = Session(batch)
+    for step, count, incident in steps:
+        if step == "R":
+            restore(session, warehouse, "raw.t", incident_id=incident)
+        else:
+            if step == "L":
+                session.execute("DELETE FROM raw.t")
+                session.connection.executemany("INSERT INTO raw.t VALUES (?, ?, ?)", [list(row) for row in batch])
+            some = f"rowid IN (SELECT rowid FROM raw.t ORDER BY rowid LIMIT {count})"
+            put_aside(session, warehouse, some, incident)
+        held = 0
+        if session.schema("raw.t__quarantine") is not None:
+            ((held,),) = session.rows("SELECT count(*) FROM raw.t__quarantine")
+        ((loaded,),) = session.rows("SELECT count(*) FROM raw.t")
+        assert held + loaded == len(batch)
+
+
 VIEWS: dict[str, dict[str, str | None]] = {
     "SELECT x.a.b AS word, ID AS id FROM raw.t AS x": {"word": "a.b"},
     "SELECT CAST(t.other AS VARCHAR) AS word FROM raw.t": {"word": "other"},

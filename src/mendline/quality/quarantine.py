@@ -11,27 +11,61 @@ from mendline.warehouses.base import Session, TableSchema, Warehouse
 from mendline.warehouses.names import relation, with_suffix
 
 SUFFIX = "__quarantine"
-ASIDE = "mendline_aside"  # a temporary table, gone when the call ends
+ASIDE, COPIES = "mendline_aside", "mendline_copies"  # temporary tables, gone when the call ends
 CREATE = """
 CREATE TABLE IF NOT EXISTS {quarantine} (
     incident_id VARCHAR NOT NULL, batch_id VARCHAR NOT NULL, check_names VARCHAR NOT NULL, reason VARCHAR NOT NULL,
     row_hash VARCHAR NOT NULL, ordinal INTEGER NOT NULL, payload VARCHAR NOT NULL, quarantined_at TIMESTAMP NOT NULL,
-    UNIQUE (batch_id, row_hash, ordinal)
+    {added}, UNIQUE (batch_id, row_hash, ordinal)
 )"""
+# In this order at the end of the table, also where the table is from a time before them.
+ADDED = {
+    "state": "VARCHAR DEFAULT 'held'",
+    "left_count": "INTEGER DEFAULT 0",
+    "decided_at": "TIMESTAMP",
+    "decided_by": "VARCHAR",
+    "note": "VARCHAR",
+}
 SELECT_ASIDE = """
 CREATE TEMP TABLE {aside} AS
 SELECT address, payload, check_names, md5(payload) AS row_hash,
        CAST(row_number() OVER (PARTITION BY payload ORDER BY address) AS INTEGER) AS ordinal
 FROM (SELECT {address} AS address, {payload} AS payload, {check_names} AS check_names FROM {table} WHERE {predicate}) AS chosen"""
-# A row that an earlier run of the same batch has set aside, and that was loaded again since, belongs to the newer incident.
+# Per distinct row that moves: its copies that stay, and what the quarantine has of it from earlier calls of the same batch.
+# Copies that came back since (more stand in the table than were left there) are in a batch that was loaded again.
+COUNT_COPIES = """
+CREATE TEMP TABLE {copies} AS
+SELECT moved.row_hash, present.present_count - moved.moved_count AS left_count,
+       coalesce(kept.last_ordinal, 0) AS last_ordinal,
+       greatest(0, least(coalesce(kept.held_count, 0), present.present_count - coalesce(kept.left_count, 0)))
+         AS returned_count
+FROM (SELECT row_hash, count(*) AS moved_count FROM {aside} GROUP BY row_hash) AS moved
+JOIN (SELECT md5(payload) AS row_hash, count(*) AS present_count
+      FROM (SELECT {payload} AS payload FROM {table} AS t
+            WHERE {digest} IN (SELECT {digest} FROM {table} AS t WHERE {address} IN (SELECT address FROM {aside}))) AS alike
+      GROUP BY 1) AS present ON present.row_hash = moved.row_hash
+LEFT JOIN (SELECT row_hash, max(ordinal) AS last_ordinal, count(*) FILTER (WHERE state = 'held') AS held_count,
+                  max(left_count) FILTER (WHERE state = 'held') AS left_count
+           FROM {quarantine} WHERE batch_id = {batch} GROUP BY row_hash) AS kept ON kept.row_hash = moved.row_hash"""
+# A row that was loaded again since it was set aside belongs to the newer call, and stands here once.
+TAKE_OVER = """
+DELETE FROM {quarantine} WHERE batch_id = ? AND state = 'held' AND (row_hash, ordinal) IN (
+  SELECT held.row_hash, held.ordinal
+  FROM (SELECT row_hash, ordinal, row_number() OVER (PARTITION BY row_hash ORDER BY ordinal) AS place
+        FROM {quarantine} WHERE batch_id = ? AND state = 'held') AS held
+  JOIN {copies} AS c ON c.row_hash = held.row_hash WHERE held.place <= c.returned_count)"""
+STILL_LEFT = """
+UPDATE {quarantine} AS held SET left_count = CAST(c.left_count AS INTEGER) FROM {copies} AS c
+WHERE c.row_hash = held.row_hash AND held.batch_id = ? AND held.state = 'held'"""
 KEEP = """
-INSERT INTO {quarantine}
-SELECT ?, ?, check_names, ?, row_hash, ordinal, payload, CAST(? AS TIMESTAMP) FROM {aside}
-ON CONFLICT (batch_id, row_hash, ordinal) DO UPDATE SET incident_id = excluded.incident_id,
-    check_names = excluded.check_names, reason = excluded.reason, quarantined_at = excluded.quarantined_at"""
+INSERT INTO {quarantine} (incident_id, batch_id, check_names, reason, row_hash, ordinal, payload, quarantined_at, state, left_count)
+SELECT ?, ?, a.check_names, ?, a.row_hash, CAST(c.last_ordinal + a.ordinal AS INTEGER), a.payload, CAST(? AS TIMESTAMP),
+       'held', CAST(c.left_count AS INTEGER)
+FROM {aside} AS a JOIN {copies} AS c ON c.row_hash = a.row_hash"""
 KEPT = """
-SELECT count(*) FROM {aside} AS a JOIN {quarantine} AS q
-  ON q.row_hash = a.row_hash AND q.ordinal = a.ordinal AND q.payload = a.payload WHERE q.batch_id = ?"""
+SELECT count(*) FROM {aside} AS a JOIN {copies} AS c ON c.row_hash = a.row_hash
+JOIN {quarantine} AS q ON q.row_hash = a.row_hash AND q.ordinal = c.last_ordinal + a.ordinal AND q.payload = a.payload
+WHERE q.batch_id = ? AND q.state = 'held'"""
 # Both ways, to the copy: what would come back is what goes.
 CHANGED = """
 SELECT count(*) FROM (
@@ -41,7 +75,14 @@ SELECT count(*) FROM (
   (SELECT {columns} FROM {aside}
    EXCEPT ALL SELECT * FROM {table} WHERE {address} IN (SELECT address FROM {aside}))
 ) AS lost"""
-OF_CALL = "incident_id = ? AND (CAST(? AS TIMESTAMP) IS NULL OR quarantined_at = CAST(? AS TIMESTAMP))"
+OF_CALL = (
+    "incident_id = ? AND (CAST(? AS TIMESTAMP) IS NULL OR quarantined_at = CAST(? AS TIMESTAMP)) AND state = 'held'"
+)
+# Copies that go back into the table stand beside those that are still held.
+BACK_BESIDE = """
+UPDATE {quarantine} AS held SET left_count = CAST(held.left_count + back.back_count AS INTEGER)
+FROM (SELECT batch_id, row_hash, count(*) AS back_count FROM {quarantine} WHERE {chosen} GROUP BY batch_id, row_hash) AS back
+WHERE back.batch_id = held.batch_id AND back.row_hash = held.row_hash AND held.state = 'held'"""
 
 
 class SqlText(str):
@@ -69,43 +110,52 @@ def set_aside(  # noqa: PLR0913 - the signature that the repairs agreed on; all 
 
     One row of the quarantine per row moved: incident_id, batch_id, check_names (comma-separated; a `SqlText` gives them
     per row), reason, row_hash (of the payload), ordinal (1, 2 ... for exact copies), payload (the row as JSON),
-    quarantined_at (UTC; `at`, default now). A row of the same batch that is already there is not added again.
+    quarantined_at (UTC; `at`, default now), state (`held`), left_count (exact copies that stay in the table). A held row of
+    the same batch that was loaded again since is the newer incident's from now on.
 
     Raises: `Rejected` when a row would be lost or would not come back as it was (the caller's transaction must end),
     `NotSupported` for a table whose rows cannot be told apart.
     """
     schema = _schema(session, warehouse, table)
-    own, quarantine = row_sql(warehouse), relation(warehouse, quarantine_of(table))
-    names = {"table": relation(warehouse, table), "quarantine": quarantine, "aside": ASIDE, "address": own.address}
+    names = _names(warehouse, table, schema, batch_id)
     names_sql = check_names if isinstance(check_names, SqlText) else _literal(",".join(_listed(check_names)))
-    stamp = _stamp(at or datetime.now(UTC))
     before = _count(session, names["table"])
-    session.execute(f"DROP TABLE IF EXISTS temp.{ASIDE}")
-    session.execute(CREATE.format(**names))
-    session.execute(
-        SELECT_ASIDE.format(
-            **names, payload=own.payload(schema.columns), check_names=names_sql, predicate=f"({predicate_sql})"
-        )
-    )
+    drop_temporary(session, ASIDE, COPIES)
+    make_quarantine(session, warehouse, table)
+    session.execute(SELECT_ASIDE.format(**names, check_names=names_sql, predicate=f"({predicate_sql})"))
     moved = _count(session, ASIDE)
-    changed = CHANGED.format(**names, columns=own.columns_of(schema.columns, "payload"))
-    if session.rows(changed) != [(0,)]:
-        raise Rejected(
-            f"rows of `{table}` would not come back from the quarantine as they were; nothing was set aside",
-            system=warehouse.name,
-            operation="set rows aside",
-        )
-    session.execute(KEEP.format(**names), [incident_id, batch_id, reason, stamp])
+    if session.rows(CHANGED.format(**names)) != [(0,)]:
+        raise _not_set_aside(warehouse, f"rows of `{table}` would not come back from the quarantine as they were")
+    session.execute(COUNT_COPIES.format(**names))
+    session.execute(TAKE_OVER.format(**names), [batch_id, batch_id])
+    session.execute(STILL_LEFT.format(**names), [batch_id])
+    session.execute(KEEP.format(**names), [incident_id, batch_id, reason, _stamp(at or datetime.now(UTC))])
     session.execute("DELETE FROM {table} WHERE {address} IN (SELECT address FROM {aside})".format(**names))
     after, kept = _count(session, names["table"]), session.rows(KEPT.format(**names), [batch_id])[0][0]
-    session.execute(f"DROP TABLE temp.{ASIDE}")
+    drop_temporary(session, ASIDE, COPIES)
     if before != after + moved or kept != moved:
-        raise Rejected(
-            f"`{table}` had {before} rows; {after} are left and {kept} of {moved} stand in quarantine: rows would be lost",
-            system=warehouse.name,
-            operation="set rows aside",
-        )
+        found = f"`{table}` had {before} rows; {after} are left and {kept} of {moved} stand in quarantine"
+        raise _not_set_aside(warehouse, f"{found}: rows would be lost")
     return moved
+
+
+def _names(warehouse: Warehouse, table: str, schema: TableSchema, batch_id: str) -> dict[str, str]:
+    own = row_sql(warehouse)
+    return {
+        "table": relation(warehouse, table),
+        "quarantine": relation(warehouse, quarantine_of(table)),
+        "aside": ASIDE,
+        "copies": COPIES,
+        "address": own.address,
+        "digest": own.digest("t"),
+        "payload": own.payload(schema.columns),
+        "columns": own.columns_of(schema.columns, "payload"),
+        "batch": _literal(batch_id),
+    }
+
+
+def _not_set_aside(warehouse: Warehouse, reason: str) -> Rejected:
+    return Rejected(f"{reason}; nothing was set aside", system=warehouse.name, operation="set rows aside")
 
 
 def restore(session: Session, warehouse: Warehouse, table: str, *, incident_id: str, at: datetime | None = None) -> int:
@@ -116,6 +166,7 @@ def restore(session: Session, warehouse: Warehouse, table: str, *, incident_id: 
     """
     if session.schema(quarantine_of(table)) is None:
         return 0
+    make_quarantine(session, warehouse, table)
     schema = _schema(session, warehouse, table)
     target, quarantine = relation(warehouse, table), relation(warehouse, quarantine_of(table))
     stamp = _stamp(at) if at else None
@@ -125,6 +176,7 @@ def restore(session: Session, warehouse: Warehouse, table: str, *, incident_id: 
     listed = ", ".join(warehouse.quote(name) for name in schema.names)
     columns = row_sql(warehouse).columns_of(schema.columns, "payload")
     session.execute(f"INSERT INTO {target} ({listed}) SELECT {columns} FROM {quarantine} WHERE {OF_CALL}", call)
+    session.execute(BACK_BESIDE.format(quarantine=quarantine, chosen=OF_CALL), call)
     session.execute(f"DELETE FROM {quarantine} WHERE {OF_CALL}", call)
     after = _count(session, target)
     if after != before + expected:
@@ -144,6 +196,25 @@ def restored_rows(warehouse: Warehouse, schema: TableSchema) -> str:
     quarantine = relation(warehouse, quarantine_of(schema.table))
     columns = row_sql(warehouse).columns_of(schema.columns, "payload")
     return f"SELECT {columns}, check_names AS mendline_check_names FROM {quarantine} WHERE {OF_CALL}"
+
+
+def make_quarantine(session: Session, warehouse: Warehouse, table: str) -> None:
+    """Make the quarantine of `table`, or bring one from an earlier version up. Twice is once."""
+    quarantine = relation(warehouse, quarantine_of(table))
+    standing = session.schema(quarantine_of(table))
+    if standing is None:
+        added = ", ".join(f"{name} {kind}" for name, kind in ADDED.items())
+        session.execute(CREATE.format(quarantine=quarantine, added=added))
+        return
+    for name, kind in ADDED.items():
+        if standing.column(name) is None:
+            session.execute(f"ALTER TABLE {quarantine} ADD COLUMN {name} {kind}")
+
+
+def drop_temporary(session: Session, *tables: str) -> None:
+    """Drop temporary tables of this session, where they are."""
+    for table in tables:
+        session.execute(f"DROP TABLE IF EXISTS temp.{table}")
 
 
 def _schema(session: Session, warehouse: Warehouse, table: str) -> TableSchema:

@@ -13,12 +13,14 @@ from mendline.warehouses.base import Column, TableSchema, Warehouse
 class RowSql:
     """One engine's way.
 
-    `address` is a pseudo column that tells exact copies apart while nothing writes. `checksum` takes a row alias and gives
-    aggregates that do not depend on the order of rows. `payload` takes the table's columns and gives a row's JSON text;
-    `columns_of` takes them with the name of the text column and gives the typed columns back.
+    `address` is a pseudo column that tells exact copies apart while nothing writes. `digest` takes a row alias and gives a
+    value that is equal for equal rows, `checksum` aggregates of it that do not depend on the order of rows. `payload`
+    takes the table's columns and gives a row's JSON text; `columns_of` takes them with the name of the text column and
+    gives the typed columns back.
     """
 
     address: str
+    digest: Callable[[str], str]
     checksum: Callable[[str], str]
     payload: Callable[[Sequence[Column]], str]
     columns_of: Callable[[Sequence[Column], str], str]
@@ -77,6 +79,7 @@ def _duckdb_columns(columns: Sequence[Column], text: str) -> str:
 ENGINES = {
     "duckdb": RowSql(
         address="rowid",
+        digest=lambda row: f"hash({row})",
         checksum=lambda row: f"count(*), coalesce(bit_xor(hash({row})), 0), coalesce(sum(hash({row})), 0)",
         payload=_duckdb_payload,
         columns_of=_duckdb_columns,
