@@ -36,6 +36,7 @@ from mendline.monitor.intake import Intake
 from mendline.monitor.polling import Poller
 from mendline.notifiers.delivery import Delivery
 from mendline.playbook import Playbook, load_playbook
+from mendline.policy import require_known
 from mendline.redaction import Redactor
 from mendline.scorecard.metrics import serve_metrics
 from mendline.spending import Purse
@@ -80,6 +81,7 @@ class App:
         tools = [plugin() for plugin in registry.load_all("tools").values()]
         self.diagnostics = {tool.name: tool for tool in tools if isinstance(tool, Diagnostic)}
         self.repairs = {tool.name: tool for tool in tools if isinstance(tool, Repair)}
+        require_known(config.policy, frozenset(self.repairs))
         playbook = load_playbook(config.path(config.playbook) if config.playbook else None)
         redactor = Redactor(config.redaction.patterns)
         self.hands = Hands(
@@ -149,7 +151,7 @@ class App:
             if self.config.state.metrics_port is not None:
                 closing.callback(serve_metrics(self.config.state.metrics_port, self._all_incidents).close)
             for record in self.store.incidents(open_only=True):
-                if record.outcome is None and durable.is_finished(_workflow_id(record.incident)):
+                if durable.is_finished(_workflow_id(record.incident)):
                     reason = "its workflow has ended without an outcome; see the log of the service"
                     _unless_away(partial(self.hands.give_up, record.incident, reason), stop)
                 else:  # opened, and killed before its workflow began
@@ -187,7 +189,7 @@ class App:
         plan = self.repairs[name].plan(context)
         if isinstance(plan, Declined) or not apply:
             return plan
-        ruling = self.hands.rule_on(context.incident, plan, context.classification)
+        ruling = self.hands.rule_on(context.incident, plan, context.classification, datetime.now(UTC))
         if ruling.decision != "auto":
             raise RefusedByPolicy(f"`{name}` was planned but not done: {ruling.reason}", operation=name)
         return self.repairs[name].apply(plan, context)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from mendline import lineage
+from mendline import approvals, lineage
 from mendline.classify import log_reader, verdict
 from mendline.classify.prompt import NoAnswer
 from mendline.contracts import contract_of
 from mendline.engines.base import TAG_INCIDENT, Engine, RunState
 from mendline.errors import MendlineError, RefusedByPolicy, Unavailable
+from mendline.history import read_history
 from mendline.incident import (
     Advice,
+    Answer,
     Attempt,
     Classification,
     Declined,
@@ -35,10 +37,11 @@ from mendline.incident import (
 )
 from mendline.investigation import Investigator, Probe
 from mendline.playbook import Playbook
-from mendline.policy import Ruling, rule_on
+from mendline.policy import Ruling, Situation, decide
 from mendline.redaction import Redactor
 from mendline.report import headline
 from mendline.snapshots import remember
+from mendline.stores.base import Approval
 from mendline.tools import escalate
 from mendline.tools import verify_pipeline_stage as verifying
 from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
@@ -203,16 +206,68 @@ class Hands:
         reading = lineage.readers(self.services.config.datasets[plan.dataset], upstream)
         return replace(plan, rerun_stages=tuple(dict.fromkeys((*plan.rerun_stages, *reading))))
 
-    def rule_on(self, incident: Incident, plan: Plan, belief: Classification) -> Ruling:
+    def rule_on(self, incident: Incident, plan: Plan, belief: Classification, now: datetime) -> Ruling:
         """The gate: the policy's word, and before it the stages that may never run again."""
-        chain = self.engine(incident).run_chain(incident.failures[0].root_run_id)
-        stages = verifying.rerun_selection(chain, incident, plan.rerun_stages)
+        stages = self._stages_to_run(incident, plan)
         never = [s for s in stages if s in self.services.config.pipelines[incident.pipeline].never_rerun]
         if never:
             return Ruling(decision="off", reason=f"`never_rerun` forbids running {', '.join(never)} again")
         if plan.dataset is not None and (later := self._replaced_by(incident)):
             return Ruling(decision="off", reason=f"run `{later}` has replaced the data that this would repair")
-        return rule_on(self.services.config.policy, plan, belief, incident.pipeline)
+        policy = self.services.config.policy
+        situation = Situation(
+            pipeline=incident.pipeline,
+            stages=incident.stages,
+            catalogue=frozenset(self.repairs),
+            now=now,
+            history=read_history(self.services.store, now, policy.breaker.days),
+        )
+        return decide(policy, plan, belief, situation)
+
+    def _stages_to_run(self, incident: Incident, plan: Plan) -> tuple[str, ...]:
+        chain = self.engine(incident).run_chain(incident.failures[0].root_run_id)
+        return verifying.rerun_selection(chain, incident, plan.rerun_stages)
+
+    def ask_person(self, incident: Incident, plan: Plan, reason: str, number: int, now: datetime) -> Approval:
+        """Keep the question whether a plan may run, the `number`-th of its incident; gives the one that stands."""
+        shown = approvals.digest(plan)
+        return self.services.store.put_approval(
+            Approval(
+                key=f"{incident.id}:{incident.fingerprint[:12]}:{number}:{shown}",
+                incident_id=incident.id,
+                plan=plan,
+                digest=shown,
+                reason=reason,
+                stages=self._stages_to_run(incident, plan),
+                asked_at=now,
+                expires_at=now + timedelta(hours=self.services.config.policy.approval_expires_hours),
+            )
+        )
+
+    def announce(
+        self,
+        incident: Incident,
+        diagnosis: Diagnosis,
+        asked: Approval,
+        attempts: tuple[Attempt, ...],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Tell people that a plan waits for them; the record shows it until the incident ends."""
+        kind = OutcomeKind.AWAITING_APPROVAL
+        outcome = self.outcome(incident, kind, diagnosis, attempts, seconds)
+        self.set_phase(incident, approvals.WAITING)
+        self.conclude(incident, diagnosis.log, replace(outcome, recommended=approvals.request(asked)))
+
+    def answer_to(self, asked: Approval, now: datetime) -> Approval:
+        """The question with its answer, "expired" when its time is over; without one while it waits."""
+        standing = self.services.store.put_approval(asked)
+        if standing.answer is None and now >= standing.expires_at:
+            standing = self.services.store.answer_approval(asked.key, Answer(decision="expired", by="", at=now))
+        return standing
+
+    def withdraw(self, asked: Approval, now: datetime) -> Approval:
+        """Take a question back, unless it was answered."""
+        return self.services.store.answer_approval(asked.key, Answer(decision="withdrawn", by="", at=now))
 
     def apply(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt:
         self._keep_hold(incident)

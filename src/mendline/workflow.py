@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from mendline.approvals import TOPIC, digest, sentence
 from mendline.errors import MendlineError, Unavailable
 from mendline.evidence import Hypothesis, heard, hypotheses, weigh, with_findings
 from mendline.hands import NOTHING_KNOWN, Hands
 from mendline.incident import (
     Advice,
+    Answer,
     Attempt,
     Check,
     Classification,
@@ -38,10 +40,13 @@ from mendline.incident import (
 from mendline.phases import Stopwatch
 from mendline.policy import Ruling
 from mendline.steps import Steps
+from mendline.stores.base import Approval
 
 T = TypeVar("T")
 LOG = logging.getLogger("mendline")
 LEASE_POLL_SECONDS, LEASE_POLL_MOST_SECONDS = 0.5, 2.0
+APPROVAL_POLL_SECONDS, APPROVAL_POLL_MOST_SECONDS = 60.0, 900.0
+MOST_TURNS = 3  # how often a plan may be asked for anew because the world changed while it waited
 PATIENCE = (1.0, 5.0, 30.0, 120.0)  # seconds between tries of a step whose counterpart is away
 
 
@@ -66,6 +71,7 @@ class Life:
         self.remarks: list[str] = []  # what a model, where one is configured, could not be heard on
         self.diagnosis = NOTHING_KNOWN
         self.has_recovered = False
+        self.question_count = 0
 
     def live(self) -> None:
         """Repair if that can be done; whatever ends in a call for a person, an error of ours too, is taken back first."""
@@ -92,7 +98,7 @@ class Life:
                 return OutcomeKind.RECOVERED
             if attempt is not None and _state(attempt) is VerificationState.FIXED:
                 return OutcomeKind.RESOLVED
-            if attempt is None or attempt.decision != "auto" or _state(attempt) is VerificationState.WORSE:
+            if attempt is None or not _was_allowed(attempt) or _state(attempt) is VerificationState.WORSE:
                 break
             number += 1
             limit = max(limit, attempt.plan.max_attempts if attempt.plan else 0)
@@ -164,12 +170,7 @@ class Life:
         declined: Attempt | None = None
         offered: list[Plan] = []
         for name in page.repairs:
-
-            def make(name: str = name) -> Plan | Declined:
-                return self.hands.plan(self.incident, diagnosis, name, number)
-
-            with self.watch.phase("repair"):
-                plan = self._patiently(f"plan:{name}:{number}", make, Plan | Declined)
+            plan = self._planned(name, number)
             if isinstance(plan, Declined):
                 declined = Attempt(repair=name, decision="declined", reason=plan.reason)
             elif plan.key not in tried:
@@ -180,6 +181,16 @@ class Life:
             self.attempts.append(declined)
         return declined
 
+    def _planned(self, repair: str, number: int) -> Plan | Declined:
+        incident, diagnosis = self.incident, self.diagnosis
+
+        def make() -> Plan | Declined:
+            return self.hands.plan(incident, diagnosis, repair, number)
+
+        with self.watch.phase("repair"):
+            plan: Plan | Declined = self._patiently(f"plan:{repair}:{number}", make, Plan | Declined)
+        return plan
+
     def _first(self, offered: list[Plan], number: int) -> Plan:
         """The plan to try first: the playbook's order, unless a model that may choose among them prefers another."""
         if len(offered) == 1:
@@ -189,24 +200,115 @@ class Life:
         return offered[0 if isinstance(place, str) else place]
 
     def act(self, plan: Plan, verifier: str, number: int) -> Attempt:
-        """Carry out one plan: the gate, the wait, the effect once, the proof. A repair that fails is an answer too."""
-        hands, incident, steps, belief = self.hands, self.incident, self.steps, self.diagnosis.settled
-        ruling = self._patiently(f"policy:{number}", lambda: hands.rule_on(incident, plan, belief), Ruling)
-        self.attempts.append(Attempt(repair=plan.repair, decision=ruling.decision, reason=ruling.reason, plan=plan))
-        if ruling.decision != "auto":
-            return self.attempts[-1]
+        """Carry out one plan: the gate, the wait, the effect once, the proof. A repair that fails is an answer too.
+
+        A plan that waited, for its time or for the pipeline, meets the gate again; only the last word counts.
+        """
+        self.attempts.append(Attempt(repair=plan.repair, decision="off", reason="", plan=plan))
+        for _ in range(MOST_TURNS):
+            permitted = self._permitted(plan, number)
+            if permitted is None or self._carried_out(permitted, verifier, number):
+                break
+            plan = permitted
+        return self.attempts[-1]
+
+    def _permitted(self, plan: Plan, number: int) -> Plan | None:
+        """The plan that may run: as policy lets it, or as a person approved it; None when neither.
+
+        What was approved is what runs. When planning again gives another plan, that one is asked for anew.
+        """
+        for _ in range(MOST_TURNS):
+            ruling = self._ruling(plan, number)
+            self._rule(plan, ruling)
+            if ruling.decision != "ask":
+                return plan if ruling.decision == "auto" else None
+            if not self._is_approved(plan, number):
+                return None
+            again = self._planned(plan.repair, number)
+            if isinstance(again, Declined):
+                self.attempts[-1] = replace(self.attempts[-1], decision="declined", reason=again.reason)
+                return None
+            if digest(again) == digest(plan):
+                return plan
+            plan = again
+        self._note(f"not applied: the plan was another one {MOST_TURNS} times when it was approved")
+        return None
+
+    def _ruling(self, plan: Plan, number: int) -> Ruling:
+        incident, belief, now = self.incident, self.diagnosis.settled, self.steps.now()
+        return self._patiently(f"policy:{number}", lambda: self.hands.rule_on(incident, plan, belief, now), Ruling)
+
+    def _rule(self, plan: Plan, ruling: Ruling) -> None:
+        """Put the gate's word on record; an answer to an earlier plan is none to this one."""
+        self.attempts[-1] = Attempt(
+            repair=plan.repair, decision=ruling.decision, reason=ruling.reason, plan=plan, shadowed=ruling.shadowed
+        )
+
+    def _is_approved(self, plan: Plan, number: int) -> bool:
+        """Ask a person and wait, holding neither a worker nor the pipeline, until there is an answer or no more time."""
+        incident, diagnosis, hands, now = self.incident, self.diagnosis, self.hands, self.steps.now()
+        self.question_count += 1
+        count, reason = self.question_count, self.attempts[-1].reason
+        asked = self._patiently(f"ask:{number}", lambda: hands.ask_person(incident, plan, reason, count, now), Approval)
+        if asked.answer is None:
+            attempts, seconds = tuple(self.attempts), dict(self.watch.seconds)
+            self._patiently(
+                f"announce:{number}", lambda: hands.announce(incident, diagnosis, asked, attempts, seconds), None
+            )
+        answer = self._answer_to(asked)
+        self.attempts[-1] = replace(self.attempts[-1], answer=answer)
+        if answer.decision != "approved":
+            self._note(sentence(answer))
+        return answer.decision == "approved"
+
+    def _answer_to(self, asked: Approval) -> Answer:
+        """Look for the answer when woken, and now and then: a message that was lost must not cost the night."""
+        pause = APPROVAL_POLL_SECONDS
+        while asked.answer is None:
+            left_s = (asked.expires_at - self.steps.now()).total_seconds()
+            self.steps.wait(TOPIC, min(pause, left_s) if left_s > 0 else pause)
+            pause = min(2 * pause, APPROVAL_POLL_MOST_SECONDS)
+            asked = self._looked_at(asked)
+        return asked.answer
+
+    def _looked_at(self, asked: Approval) -> Approval:
+        """The question as it stands; withdrawn when nobody has answered and the stages have passed without us.
+
+        What is away now may be back before the time is over.
+        """
+        hands, incident, now = self.hands, self.incident, self.steps.now()
+        standing = self._tried("answer", lambda: hands.answer_to(asked, now), Approval)
+        if isinstance(standing, str) or standing.answer is not None:
+            return asked if isinstance(standing, str) else standing
+        found = self._tried("passed while waiting", lambda: hands.recovered_by(incident), RunRef | None)
+        if not isinstance(found, RunRef):
+            return asked
+        self.has_recovered = True
+        return self._patiently("withdraw", lambda: hands.withdraw(asked, now), Approval)
+
+    def _carried_out(self, plan: Plan, verifier: str, number: int) -> bool:
+        """Wait, have the effect and prove it; False when the gate has changed its mind meanwhile, and nothing was done."""
+        hands, incident, steps = self.hands, self.incident, self.steps
         if plan.wait_seconds:
             steps.run(f"waiting:{number}", lambda: hands.set_phase(incident, f"waiting {plan.wait_seconds:.0f} s"))
             steps.sleep(plan.wait_seconds)
         self._take_lease(f"hold:{number}")
         try:
-            if not self._has_recovered(f"passed:{number}"):  # somebody else may have been quicker
-                self._apply(plan, number)
+            if self._has_recovered(f"passed:{number}"):  # somebody else may have been quicker
+                return True
+            if not self._is_still_allowed(plan, number):
+                return False
+            self._apply(plan, number)
             if self.attempts[-1].receipt is not None:
                 self._verify(self.attempts[-1].receipt, plan, verifier, number)
         finally:
             self._tried(f"let_go:{number}", lambda: hands.let_go(incident), None)
-        return self.attempts[-1]
+        return True
+
+    def _is_still_allowed(self, plan: Plan, number: int) -> bool:
+        """Whether the gate lets it pass also now, under the pipeline's lease: the day's budget is counted right here."""
+        ruling = self._ruling(plan, number)
+        return ruling.decision == "auto" or (ruling.decision == "ask" and _is_approved(self.attempts[-1]))
 
     def _apply(self, plan: Plan, number: int) -> None:
         """Have the effect, once. What failed may have taken effect all the same, so the world is asked before it is believed."""
@@ -309,6 +411,14 @@ class Life:
 
 def _state(attempt: Attempt) -> VerificationState | None:
     return attempt.verification.state if attempt.verification else None
+
+
+def _is_approved(attempt: Attempt) -> bool:
+    return attempt.answer is not None and attempt.answer.decision == "approved"
+
+
+def _was_allowed(attempt: Attempt) -> bool:
+    return attempt.decision == "auto" or (attempt.decision == "ask" and _is_approved(attempt))
 
 
 def _same_cause(before: Diagnosis, after: Diagnosis) -> bool:

@@ -324,5 +324,5 @@ def _intent(row: Row[Any]) -> Intent:
 
 
 def _approval(row: Row[Any]) -> Approval:
-    asked = from_json(Approval, row.body)
+    asked: Approval = from_json(Approval, row.body)
     return replace(asked, answer=None if row.answer is None else from_json(Answer, row.answer))
