@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from mendline.config import load_config
+from mendline.approvals import WAITING, sentence
+from mendline.config import Config, load_config
 from mendline.errors import InputError
 from mendline.incident import FailureType, Outcome, to_json
 from mendline.report import terminal
 from mendline.report.escape import clean
+from mendline.scorecard import score
+from mendline.scorecard.score import is_open
 from mendline.stores.base import Feedback, IncidentRecord, Store
 from mendline.stores.sql import SqlStore
 from mendline.surfaces import tables
@@ -35,7 +38,7 @@ class Said:
 
 def incidents(config: Path, *, only_open: bool, as_json: bool) -> None:
     """Print the incidents, newest first."""
-    with _store(config) as store:
+    with opened_store(load_config(config)) as store:
         records = store.incidents(open_only=only_open)
     if as_json:
         put_json([_summary(record) for record in records])
@@ -47,7 +50,7 @@ def incidents(config: Path, *, only_open: bool, as_json: bool) -> None:
 
 def show(config: Path, incident_id: str, form: Form) -> None:
     """Print one incident in one of its forms. Raises: `InputError` when there is none of that number."""
-    with _store(config) as store:
+    with opened_store(load_config(config)) as store:
         record = _existing(store, incident_id)
     if form == "json":
         put_json(json.loads(to_json(record)))
@@ -67,9 +70,9 @@ def feedback(config: Path, incident_id: str, said: Said) -> None:
     if said.type_word == "right" and right_type is not None:
         raise InputError("`--type right` and `--right-type` contradict each other; leave one out")
     type_right = False if right_type else None if said.type_word is None else said.type_word == "right"
-    with _store(config) as store:
+    with opened_store(load_config(config)) as store:
         record = _existing(store, incident_id)
-        if record.outcome is None:
+        if is_open(record):
             raise InputError(f"incident `{incident_id}` has not ended yet; judge it when it has")
         store.add_feedback(
             Feedback(
@@ -86,9 +89,7 @@ def feedback(config: Path, incident_id: str, said: Said) -> None:
 
 def scorecard(config: Path, *, as_json: bool) -> None:
     """Print how well Mendline has done."""
-    from mendline.scorecard import score  # noqa: PLC0415 - not needed to look at an incident
-
-    with _store(config) as store:
+    with opened_store(load_config(config)) as store:
         card = score.scorecard(store.incidents(limit=1_000_000))
     if as_json:
         put_json(json.loads(to_json(card)))
@@ -97,9 +98,8 @@ def scorecard(config: Path, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _store(config_file: Path) -> Iterator[Store]:
+def opened_store(config: Config) -> Iterator[Store]:
     """Only the state database: whoever looks at incidents needs neither engine nor warehouse to be there."""
-    config = load_config(config_file)
     file = config.state_file
     if not file.exists():
         raise InputError(f"`{file}` does not exist: Mendline has not run on this configuration; start `mendline serve`")
@@ -133,11 +133,11 @@ def _summary(record: IncidentRecord) -> dict[str, Any]:
         "stages": list(incident.stages),
         "failed_at": incident.failures[0].failed_at.isoformat(),
         "phase": record.phase,
-        "outcome": outcome.kind.value if outcome else None,
+        "outcome": outcome.kind.value if outcome and (not is_open(record) or record.phase == WAITING) else None,
         "type": outcome.classification.type.value if outcome else None,
         "subtype": outcome.classification.subtype if outcome else None,
         "confidence": outcome.classification.confidence if outcome else None,
-        "ended_at": outcome.ended_at.isoformat() if outcome else None,
+        "ended_at": outcome.ended_at.isoformat() if outcome and not is_open(record) else None,
         "headline": outcome.headline if outcome else None,
     }
 
@@ -153,6 +153,8 @@ def _details(outcome: Outcome | None) -> Iterator[str]:
         yield from ("  " + clean(line) for line in _pretty(finding.data))
     for attempt in outcome.attempts:
         yield clean(f"{attempt.repair}: {attempt.decision}: {attempt.reason}")
+        if attempt.answer:
+            yield clean(f"  {sentence(attempt.answer)}")
         for statement in attempt.plan.statements if attempt.plan else ():
             yield from ("  " + clean(line) for line in statement.splitlines())
         if attempt.plan and attempt.plan.undo_summary:

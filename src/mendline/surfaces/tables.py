@@ -12,7 +12,7 @@ from rich.text import Text
 from mendline.incident import OutcomeKind
 from mendline.report.escape import clean, cut
 from mendline.report.page import duration, percent
-from mendline.scorecard.score import Score, Scorecard
+from mendline.scorecard.score import Score, Scorecard, is_open
 from mendline.stores.base import IncidentRecord
 
 STYLES = {
@@ -43,9 +43,9 @@ def incidents(records: Sequence[IncidentRecord]) -> Table:
             outcome.classification.type.value if outcome else "",
             percent(outcome.classification.confidence) if outcome else "",
             cell(outcome.kind.value, style=STYLES[outcome.kind])
-            if outcome
+            if outcome and not is_open(record)
             else cell(f"open: {record.phase}", 40, "yellow"),
-            duration((outcome.ended_at - failed_at).total_seconds()) if outcome else "",
+            duration((outcome.ended_at - failed_at).total_seconds()) if outcome and not is_open(record) else "",
         )
     return table
 
