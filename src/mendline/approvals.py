@@ -50,11 +50,7 @@ def give(store: Store, asked: Approval, answer: Answer, approvers: Collection[st
 
     Raises: `RefusedByPolicy` when the name does not count, when it was answered otherwise, and when the time is over.
     """
-    if approvers and answer.by not in approvers:
-        raise RefusedByPolicy(
-            f"`{answer.by}` may not decide; `policy.approvers` names {', '.join(sorted(approvers))} (give `--by NAME`)",
-            operation="approve",
-        )
+    require_approver(answer.by, approvers)
     if asked.answer is None and answer.at >= asked.expires_at:
         raise RefusedByPolicy(
             f"the plan for incident `{asked.incident_id}` waited until {at(asked.expires_at)} and is left to a person; "
@@ -69,6 +65,15 @@ def give(store: Store, asked: Approval, answer: Answer, approvers: Collection[st
             operation="approve",
         )
     return standing
+
+
+def require_approver(name: str, approvers: Collection[str]) -> None:
+    """Raises: `RefusedByPolicy` unless the name is one of the approvers, or there are none and anybody may decide."""
+    if approvers and name not in approvers:
+        raise RefusedByPolicy(
+            f"`{name}` may not decide; `policy.approvers` names {', '.join(sorted(approvers))} (give `--by NAME`)",
+            operation="approve",
+        )
 
 
 def sentence(answer: Answer) -> str:

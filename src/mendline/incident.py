@@ -180,7 +180,8 @@ class Plan:
 
     `key` is the idempotency key: the same plan for the same incident always has the same key. `statements` is the exact
     SQL (or calls) in order, shown to people. `parameters` is JSON-able and is all that `apply` needs. `confidence` in
-    [0, 1] is the belief that this plan is right (never above the classification's). `rerun_stages` names stages to re-run
+    [0, 1] is the belief that this plan is right (never above the classification's). `moved_row_count` counts the rows of
+    data that it moves (a view or a type alone moves none). `rerun_stages` names stages to re-run
     for verification besides the incident's failed ones and their downstreams. `wait_seconds` is how long to sleep (durably)
     before `apply`; `max_attempts` is how often this repair may be tried, 0 for the policy's number.
     """
@@ -194,6 +195,7 @@ class Plan:
     confidence: float = 1.0
     undo_summary: str = ""
     is_reversible: bool = True
+    moved_row_count: int = 0
     rerun_stages: tuple[str, ...] = ()
     wait_seconds: float = 0.0
     max_attempts: int = 0

@@ -204,6 +204,79 @@ def show(
     record.show(config_path(context, config), incident_id, form)
 
 
+By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who decides; default: your user name.")]
+Note = Annotated[str, typer.Option("--note", help="Why; it stands in the report.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+PlanDigest = Annotated[
+    str | None, typer.Option("--plan", metavar="DIGEST", help="Only if the plan is still this one, as it was shown.")
+]
+
+
+@app.command()
+def approve(  # noqa: PLR0913 - one parameter per option
+    context: typer.Context,
+    incident_id: IncidentId,
+    *,
+    by: By = None,
+    note: Note = "",
+    yes: Yes = False,
+    plan: PlanDigest = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show the repair that an incident waits to do, and let it."""
+    from mendline.surfaces import approvals
+
+    said = approvals.Decision(word="approved", by=by, note=note, digest=plan, is_sure=yes, as_json=as_json)
+    raise typer.Exit(approvals.decide(config_path(context, config), incident_id, said))
+
+
+@app.command()
+def deny(  # noqa: PLR0913 - one parameter per option
+    context: typer.Context,
+    incident_id: IncidentId,
+    *,
+    by: By = None,
+    note: Note = "",
+    yes: Yes = False,
+    plan: PlanDigest = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show the repair that an incident waits to do, and forbid it; the incident is left to a person."""
+    from mendline.surfaces import approvals
+
+    said = approvals.Decision(word="denied", by=by, note=note, digest=plan, is_sure=yes, as_json=as_json)
+    raise typer.Exit(approvals.decide(config_path(context, config), incident_id, said))
+
+
+breaker_app = typer.Typer(
+    name="breaker", help="What makes repairs ask since something went wrong too often.", rich_markup_mode=None
+)
+app.add_typer(breaker_app)
+
+
+@breaker_app.command("list")
+def breaker_list(context: typer.Context, as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """List the breakers that something speaks for, and which are open."""
+    from mendline.surfaces import approvals
+
+    approvals.breaker_list(config_path(context, config), as_json=as_json)
+
+
+@breaker_app.command("reset")
+def breaker_reset(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `mendline breaker list` shows it.")],
+    by: By = None,
+    config: ConfigFile = None,
+) -> None:
+    """Close a breaker: repairs that policy allows act again without asking."""
+    from mendline.surfaces import approvals
+
+    approvals.breaker_reset(config_path(context, config), name, by)
+
+
 @app.command()
 def feedback(
     context: typer.Context,

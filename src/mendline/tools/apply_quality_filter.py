@@ -264,6 +264,7 @@ def _plan(
         ),
         parameters=parameters,
         confidence=context.classification.confidence,
+        moved_row_count=measured.failing_count,
         undo_summary=f"the {measured.failing_count} rows go back from `{quarantine_of(dataset.landing)}`",
     )
 

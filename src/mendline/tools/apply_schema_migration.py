@@ -167,6 +167,7 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
             "former_accommodation": to_json(former) if former else None,
         },
         confidence=_confidence(desired, context),
+        moved_row_count=sum(part.count for part in desired.set_aside),
         is_reversible=seen.view_columns is not None or (bool(seen.former_stub) and _can_park(dataset, warehouse)),
         undo_summary=f"`{view}` gets its former SELECT back"
         + (", the rows set aside return" if desired.set_aside else "")
