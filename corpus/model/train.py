@@ -19,7 +19,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from mendline.classify import beliefs, log_reader, statistical
+from mendline.classify import beliefs, deductions, log_reader, statistical
 from mendline.classify.error_codes import Meaning, all_meanings, codes
 from mendline.classify.features import terms
 from mendline.classify.statistical import TYPES, Weights
@@ -58,7 +58,7 @@ def main() -> int:
 def seen_of(case: Case) -> Row:
     """What the model sees of a case's log, redacted as in life."""
     reading = log_reader.read(Redactor().redact(case.log).split("\n"))
-    found = beliefs.explained(beliefs.beliefs_of(reading))
+    found = deductions.believed(reading)
     return dict(
         statistical.inputs(reading, found, beliefs.with_declared(beliefs.shares_of(beliefs.strengths(found)), found))
     )

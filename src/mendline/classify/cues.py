@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from mendline.classify import headers
 from mendline.classify.beliefs import ECHO, Belief
 from mendline.classify.log_reader import ErrorRecord, LogReading
 
-NAMES_AT_LEAST = 3  # so many names in a row are a header, not a sentence
-HEADER_COUNT = 20
-_NAME = r"[A-Za-z_][\w.-]{0,60}"
-_LIST = re.compile(rf"""["'`]?{_NAME}["'`]?(?:\s?[,;|\t]\s?["'`]?{_NAME}["'`]?){{{NAMES_AT_LEAST - 1},80}}""")
-_TELLS_HEADER = re.compile(r"(?i)header|column|field|key|schema|names|dtype|attributes|members|found|layout")
+NONE_PRINTED, HOLDS_NAME = "header: none printed", "header: holds the name"
+SOME_LACK_NAME, LACKS_NAME = "header: some lack the name", "header: lacks the name"
+_TELLS_HEADER = re.compile(r"(?i)header|column|field|key|schema|names|dtype|attributes|members|found|layout|head\b")
 _STATEMENT = re.compile(r"(?i)\b(?:select|insert|update|merge|copy|create|values)\b")
 _KEY = re.compile(r"""KeyError: ['"]([^'"\n]{1,60})['"]""")
 _OBJECT = re.compile(r"""["'`=: (]\{\s*["'\\]|input_type=(?:dict|list)|: ["']?\[\{""")
@@ -37,7 +36,7 @@ def cues(reading: LogReading, beliefs: Sequence[Belief]) -> Mapping[str, float]:
     """The cues that a log gives, each 1.0; those that it does not give are left out."""
     roots = [error for error in reading.fatal if error.is_root]
     named = set(_named(roots, beliefs))
-    found = [f"header: {word}" for word in _headers_say(reading, named)]
+    found = list(_headers_say(reading, named))
     said = "\n".join(error.text for error in roots)
     if any(_OBJECT.search(echo) for echo in (match.group() for match in ECHO.finditer(said))) or _OBJECT.search(said):
         found.append("a value is an object")
@@ -63,39 +62,33 @@ def _named(roots: Iterable[ErrorRecord], beliefs: Iterable[Belief]) -> Iterator[
     """The columns that the errors name."""
     for belief in beliefs:
         if belief.hit is not None and belief.hit.slots.get("column"):
-            yield _plain(belief.hit.slots["column"])
+            yield headers.plain(belief.hit.slots["column"])
     for error in roots:
-        yield from map(_plain, _KEY.findall(error.text))
-
-
-def _plain(name: str) -> str:
-    return name.rsplit(".", maxsplit=1)[-1].strip("\"'`[]").lower()
+        yield from map(headers.plain, _KEY.findall(error.text))
 
 
 def _headers_say(reading: LogReading, named: set[str]) -> Iterator[str]:
     """Whether the names that an error misses stand in the headers that the log printed."""
     if not named:
         return
-    headers = list(_headers(reading))[-HEADER_COUNT:]
-    if not headers:
-        yield "none printed"
+    told = (line for line in printed(reading) if _TELLS_HEADER.search(line) and not _STATEMENT.search(line))
+    found = list(headers.lists_of(told))[-headers.LIST_COUNT :]
+    if not found:
+        yield NONE_PRINTED
         return
-    holding = [any(_is_alike(name, other) for name in named for other in header) for header in headers]
-    yield "holds the name" if all(holding) else "some lack the name" if any(holding) else "lacks the name"
+    holding = [any(_is_alike(name, other) for name in named for other in header) for header in found]
+    yield HOLDS_NAME if all(holding) else SOME_LACK_NAME if any(holding) else LACKS_NAME
+
+
+def printed(reading: LogReading) -> list[str]:
+    """What the log printed beside its errors, and in those that were handled."""
+    handled = (line.text for error in reading.errors if error.is_handled for line in error.lines)
+    return [*(line.text for line in reading.context), *handled]
 
 
 def _is_alike(name: str, other: str) -> bool:
     """Say whether one name begins the other: a source's `started` is often the target's `started_at`."""
     return name == other or name.startswith(f"{other}_") or other.startswith(f"{name}_")
-
-
-def _headers(reading: LogReading) -> Iterator[set[str]]:
-    handled = (line for error in reading.errors if error.is_handled for line in error.lines)
-    for line in (*reading.context, *handled):
-        if not _TELLS_HEADER.search(line.text) or _STATEMENT.search(line.text):
-            continue
-        for match in _LIST.finditer(line.text):
-            yield {_plain(name) for name in re.split(r"\s?[,;|\t]\s?", match.group())}
 
 
 def _places(roots: Iterable[ErrorRecord]) -> set[str]:

@@ -10,13 +10,11 @@ from mendline.classify.beliefs import (
     ECHO,
     SAYS_NOTHING,
     Belief,
-    beliefs_of,
-    explained,
-    hinted,
     shares_of,
     strengths,
     with_declared,
 )
+from mendline.classify.deductions import believed
 from mendline.classify.entities import entities_in
 from mendline.classify.error_codes import CLASS, Hit
 from mendline.classify.log_reader import ErrorRecord, LogReading
@@ -65,7 +63,7 @@ def classify(log: LogExcerpt | LogReading, *, hints: Mapping[str, str] | None = 
     for a data-quality failure. Unknown keys and values are passed over.
     """
     reading = log if isinstance(log, LogReading) else log_reader.read_excerpt(log)
-    beliefs = explained(beliefs_of(reading) + hinted(hints or {}, reading))
+    beliefs = believed(reading, hints)
     told = with_declared(shares_of(strengths(beliefs)), beliefs)
     shares = statistical.probabilities(statistical.inputs(reading, beliefs, told))
     kind = max(shares, key=lambda each: shares[each])
