@@ -60,12 +60,131 @@ class Session(Protocol):
         """The SELECT that defines a view; None when there is no such view."""
         ...
 
+    def outputs(self, sql: str) -> tuple[tuple[str, str], ...]:
+        """The columns that a SELECT gives: (name, type in the engine's spelling). Raises `Rejected` when it does not bind."""
+        ...
+
+    def lock(self, table: str) -> None:
+        """Keep every other writer off a table until this session ends (a bounded wait); readers go on."""
+        ...
+
+    def view_statements(self, view: str, sql: str) -> tuple[str, ...]:
+        """What must be executed so that the view is defined by `sql`, whoever may read the view keeping that right.
+
+        No effect. Raises: `NotSupported` with the reason when the engine cannot without harm to something else.
+        """
+        ...
+
+    def obstacle_to_retype(self, table: str, column: str) -> str:
+        """Why the type of a table's column may not be changed; "" when it may. No effect."""
+        ...
+
+    def obstacle_to_moving(self, table: str) -> str:
+        """Why rows cannot be taken out of a table and put back as they were; "" when they can. No effect."""
+        ...
+
+    def obstacle_to_parking(self, table: str) -> str:
+        """Why a table cannot be renamed for a moment to bring an unbound view back; "" when it can. No effect."""
+        ...
+
+
+class Idiom(Protocol):
+    """What every engine says in its own way. All of it is text: SQL expressions, or parts of statements.
+
+    Expressions that are handed in may be used more than once and have no effect. A type is the engine's own spelling.
+    """
+
+    address: str  # a pseudo column that tells exact copies of a row apart while nothing writes
+    temporary: str  # the schema in which temporary tables stand
+    is_view_text: (
+        bool  # a view is kept as text: it may stand unbound, and follows whatever stands under its tables' names
+    )
+    has_structs: bool  # struct types, whose fields are columns of their own
+
+    def checksum(self, row: str) -> str:
+        """Aggregates over a row alias (count first) that do not depend on the order of rows."""
+        ...
+
+    def digest(self, row: str) -> str:
+        """A number that is equal for equal rows: to find candidates quickly, not to prove anything."""
+        ...
+
+    def value_digest(self, sql: str) -> str:
+        """An aggregate that is equal for equal bags of values, whatever their order; 0 for none."""
+        ...
+
+    def payload(self, columns: Sequence[Column]) -> str:
+        """A row's columns as one JSON text from which `columns_of` brings back each exactly."""
+        ...
+
+    def columns_of(self, columns: Sequence[Column], text: str) -> str:
+        """A select list that gives the columns, by name, back from the JSON text in column `text`."""
+        ...
+
+    def exactly(self, columns: Sequence[Column]) -> str:
+        """A select list of the columns in a form in which only equal values are equal."""
+        ...
+
+    def alike(self, column: Column) -> str:
+        """A column in a form that can be grouped by, for copies of a row."""
+        ...
+
+    def insert_into(self, table: str, columns: Sequence[str]) -> str:
+        """The beginning of an INSERT that sets every one of these (quoted) columns."""
+        ...
+
+    def matches(self, text: str, pattern: str) -> str:
+        """Whether a regular expression (plain text, searched for) is found in a text."""
+        ...
+
+    def json_text(self, sql: str) -> str:
+        """The text of a JSON scalar, without the JSON quotes."""
+        ...
+
+    def cast(self, sql: str, source: str, target: str) -> str:
+        """A cast that accepts exactly the values of type `source` for which `safe_cast` gives one, and fails on others."""
+        ...
+
+    def distinct_count(self, text: str, row_count: int) -> str:
+        """An aggregate: the distinct texts, exact or nearly so when there are many."""
+        ...
+
+    def values_query(self, columns: Sequence[Values], source: str, size: int) -> str:
+        """A query of one row with two fields per column.
+
+        A list of the `size` smallest 64-bit hashes of its distinct texts, ascending (None without any), and a mapping of
+        each text to its count (None when not `is_few`). `source` is FROM and WHERE.
+        """
+        ...
+
+    def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:
+        """A FROM item that reads a table and still binds when columns of the `stubs` (empty typed SELECTs) come or go."""
+        ...
+
+    def either_column(self, alias: str, column: Column) -> str | None:
+        """A column of an `either_source`, NULL when the table does not have it; None when the type does not allow that."""
+        ...
+
+    def failure(self, message: str, sql: str, target: str) -> str:
+        """An expression of type `target` that fails with the message when it is evaluated; `sql` is any column then."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """One column whose values are looked at: as `text`, about `distinct_count` different ones."""
+
+    text: str
+    distinct_count: int
+    is_few: bool
+
 
 class Warehouse(Protocol):
     """One warehouse. Sessions are short; nothing is held between them."""
 
     name: str
     dialect: str  # the sqlglot dialect
+    idiom: Idiom
     ledger_table: str  # "schema.table" that effects are recorded in, created on first use
 
     def check(self) -> tuple[str, ...]:

@@ -15,8 +15,11 @@ from typing import Any
 
 import duckdb
 
+from mendline.config import DuckDBWarehouse
 from mendline.errors import ConfigError, Rejected, Unavailable
-from mendline.warehouses.base import Column, TableSchema
+from mendline.warehouses.base import Column, Idiom, TableSchema
+from mendline.warehouses.ddl import ddl
+from mendline.warehouses.duckdb_sql import DuckDBIdiom
 from mendline.warehouses.lock_free import SCHEME, LockFreeFiles
 from mendline.warehouses.names import name_parts, relation
 from mendline.warehouses.types import column_type, logical_type
@@ -102,6 +105,38 @@ class _Session:
         (statement,) = rows[0]
         return _select_of(statement)
 
+    def outputs(self, sql: str) -> tuple[tuple[str, str], ...]:
+        return tuple((str(row[0]), str(row[1])) for row in self.rows(f"DESCRIBE {sql}"))
+
+    def lock(self, table: str) -> None:
+        """Nothing to do: a write session has the whole file for itself."""
+
+    def view_statements(self, view: str, sql: str) -> tuple[str, ...]:
+        return (f"CREATE OR REPLACE VIEW {relation(self._warehouse, view)} AS {sql}",)
+
+    def obstacle_to_retype(self, table: str, column: str) -> str:
+        obstacles = ddl("duckdb", "widen_column").obstacles
+        for (kind,) in self.rows(_CONSTRAINED, [*self._place(table), column]):
+            if kind in obstacles:
+                return f"`{table}.{column}` is under a {kind} constraint"
+        index = self._index_of(table)
+        return f"`{table}` has the index `{index}`" if index and "index" in obstacles else ""
+
+    def obstacle_to_moving(self, table: str) -> str:
+        schema = self.schema(table)
+        address = self._warehouse.idiom.address
+        if schema is None or all(name.lower() != address for name in schema.names):
+            return ""
+        return f"`{table}` has a column named `{address}`, so its rows cannot be told apart; rename the column"
+
+    def obstacle_to_parking(self, table: str) -> str:
+        index = self._index_of(table)
+        return f"`{table}` has the index `{index}`" if index else ""
+
+    def _index_of(self, table: str) -> str:
+        rows = self.rows(_INDEXED, self._place(table))
+        return str(rows[0][0]) if rows else ""
+
     def _kind(self, table: str) -> str | None:
         rows = self.rows(_KIND, self._place(table))
         return str(rows[0][0]) if rows else None
@@ -119,6 +154,10 @@ class _Session:
 _WHERE = "database_name = current_database() AND lower(schema_name) = lower(?)"
 _NULLABLE = f"SELECT column_name, is_nullable FROM duckdb_columns() WHERE {_WHERE} AND lower(table_name) = lower(?)"
 _VIEW = f"SELECT sql FROM duckdb_views() WHERE {_WHERE} AND lower(view_name) = lower(?)"
+_CONSTRAINED = f"""
+SELECT constraint_type FROM duckdb_constraints() WHERE {_WHERE} AND lower(table_name) = lower(?)
+  AND list_contains(list_transform(constraint_column_names, lambda name: lower(name)), lower(?))"""
+_INDEXED = f"SELECT index_name FROM duckdb_indexes() WHERE {_WHERE} AND lower(table_name) = lower(?)"
 _KIND = """
 SELECT table_type FROM information_schema.tables
 WHERE table_catalog = current_database() AND lower(table_schema) = lower(?) AND lower(table_name) = lower(?)"""
@@ -219,6 +258,7 @@ class DuckDB:
     """
 
     dialect = "duckdb"
+    idiom: Idiom = DuckDBIdiom()
     ledger_table = "_mendline.ledger"
 
     def __init__(self, name: str, path: Path, lock_timeout_s: float = 60.0) -> None:
@@ -335,6 +375,11 @@ class DuckDB:
             system=self.name,
             operation="write",
         )
+
+
+def from_config(name: str, item: DuckDBWarehouse, *, root: Path) -> DuckDB:
+    """The warehouse that an entry of `warehouses` describes; nothing is opened."""
+    return DuckDB(name, root / item.path.expanduser(), item.lock_timeout_seconds)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -1,0 +1,99 @@
+"""What DuckDB says in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mendline.warehouses.base import Column, Values
+
+HASH_SPACE = 2**64
+# JSON text and bytes do not come back from a JSON document as they went in (white space, escapes), their text does.
+AS_TEXT = ("JSON", "BLOB")
+
+
+class DuckDBIdiom:
+    """DuckDB 2."""
+
+    address = "rowid"
+    temporary = "temp"
+    is_view_text = True
+    has_structs = True
+
+    def checksum(self, row: str) -> str:
+        return f"count(*), coalesce(bit_xor(hash({row})), 0), coalesce(sum(hash({row})), 0)"
+
+    def digest(self, row: str) -> str:
+        return f"hash({row})"
+
+    def value_digest(self, sql: str) -> str:
+        return f"CAST(coalesce(sum(hash({sql})), 0) AS VARCHAR)"
+
+    def payload(self, columns: Sequence[Column]) -> str:
+        parts = [
+            f"{_quoted(column.name)} := "
+            + (f"CAST({_quoted(column.name)} AS VARCHAR)" if column.type in AS_TEXT else _quoted(column.name))
+            for column in columns
+        ]
+        return f"CAST(to_json(struct_pack({', '.join(parts)})) AS VARCHAR)"
+
+    def columns_of(self, columns: Sequence[Column], text: str) -> str:
+        row_type = ", ".join(
+            f"{_quoted(column.name)} {'VARCHAR' if column.type in AS_TEXT else column.type}" for column in columns
+        )
+        row = f"CAST(CAST({text} AS JSON) AS STRUCT({row_type}))"
+        return ", ".join(
+            f"CAST(({row}).{_quoted(column.name)} AS {column.type}) AS {_quoted(column.name)}" for column in columns
+        )
+
+    def exactly(self, columns: Sequence[Column]) -> str:
+        return ", ".join(_quoted(column.name) for column in columns)
+
+    def alike(self, column: Column) -> str:
+        return _quoted(column.name)
+
+    def insert_into(self, table: str, columns: Sequence[str]) -> str:
+        return f"INSERT INTO {table} ({', '.join(columns)})"
+
+    def matches(self, text: str, pattern: str) -> str:
+        return f"regexp_matches({text}, {_literal(pattern)})"
+
+    def json_text(self, sql: str) -> str:
+        return f"({sql} ->> '$')"
+
+    def cast(self, sql: str, source: str, target: str) -> str:
+        return f"CAST({sql} AS {target})"
+
+    def distinct_count(self, text: str, row_count: int) -> str:
+        return f"approx_count_distinct({text})"
+
+    def values_query(self, columns: Sequence[Values], source: str, size: int) -> str:
+        """One pass over the table, looking only at hashes small enough to be among those wanted."""
+        return f"SELECT {', '.join(_values(column, size) for column in columns)} {source}"
+
+    def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:
+        parts = [f"SELECT * FROM {table}", *stubs]
+        return f"({' UNION ALL BY NAME '.join(parts)}) AS {alias}"
+
+    def either_column(self, alias: str, column: Column) -> str | None:
+        return f"{_quoted(alias)}.{_quoted(column.name)}"
+
+    def failure(self, message: str, sql: str, target: str) -> str:
+        return f"error({_literal(message)})"
+
+
+def _values(column: Values, size: int) -> str:
+    hashed = f"hash({column.text})"
+    # Eight times the hashes that are wanted pass this bound on average, so that the smallest are among them.
+    is_small = column.distinct_count <= size * 16
+    bound = HASH_SPACE - 1 if is_small else HASH_SPACE * size * 8 // column.distinct_count
+    wanted = f"{column.text} IS NOT NULL AND {hashed} <= {bound}"
+    sketch = f"list_sort(list(DISTINCT {hashed}) FILTER (WHERE {wanted}))[1:{size}]"
+    return f"{sketch}, {f'histogram({column.text})' if column.is_few else 'NULL'}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

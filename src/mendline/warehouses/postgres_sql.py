@@ -1,0 +1,128 @@
+"""What PostgreSQL says in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mendline.warehouses.base import Column, Values
+from mendline.warehouses.types import family, logical_type
+
+MANY_ROWS = 200_000  # from here on distinct values are counted on a sixteenth of them, chosen by their hash
+# Types without an equality of their own, or with one that calls different values equal.
+UNEQUAL = ("json", "other", "struct", "array", "map")
+TEXT_TYPES = ("string", "json", "other")
+
+
+class PostgresIdiom:
+    """PostgreSQL 13 and later."""
+
+    address = "ctid"
+    temporary = "pg_temp"
+    is_view_text = False
+    has_structs = False
+
+    def checksum(self, row: str) -> str:
+        """Two sums over 64-bit hashes of different seeds: bit_xor would need version 14, and cancels out pairs."""
+        sums = [f"coalesce(sum(CAST(hashtextextended(CAST({row} AS text), {seed}) AS numeric)), 0)" for seed in (0, 1)]
+        return f"count(*), {', '.join(sums)}"
+
+    def digest(self, row: str) -> str:
+        return f"hashtextextended(CAST({row} AS text), 0)"
+
+    def value_digest(self, sql: str) -> str:
+        hashed = f"CAST(hashtextextended(CAST({sql} AS text), 0) AS numeric)"
+        return f"CAST(coalesce(sum({hashed}), 0) AS text)"
+
+    def payload(self, columns: Sequence[Column]) -> str:
+        """Every value as its text, which PostgreSQL reads back exactly, whatever the type (the session's settings are fixed)."""
+        texts = ", ".join(f"CAST({_quoted(column.name)} AS text) AS {_quoted(column.name)}" for column in columns)
+        return f"CAST((SELECT row_to_json(texts) FROM (SELECT {texts}) AS texts) AS text)"
+
+    def columns_of(self, columns: Sequence[Column], text: str) -> str:
+        row = f"CAST({text} AS json)"
+        return ", ".join(
+            f"CAST(({row} ->> {_literal(column.name)}) AS {column.type}) AS {_quoted(column.name)}"
+            for column in columns
+        )
+
+    def exactly(self, columns: Sequence[Column]) -> str:
+        return ", ".join(f"CAST({_quoted(column.name)} AS text) AS {_quoted(column.name)}" for column in columns)
+
+    def alike(self, column: Column) -> str:
+        quoted = _quoted(column.name)
+        return f"CAST({quoted} AS text)" if column.logical_type in UNEQUAL else quoted
+
+    def insert_into(self, table: str, columns: Sequence[str]) -> str:
+        return f"INSERT INTO {table} ({', '.join(columns)}) OVERRIDING SYSTEM VALUE"
+
+    def matches(self, text: str, pattern: str) -> str:
+        return f"({text} ~ {_literal(pattern)})"
+
+    def json_text(self, sql: str) -> str:
+        return f"({sql} #>> '{{}}')"
+
+    def cast(self, sql: str, source: str, target: str) -> str:
+        """By way of numeric where PostgreSQL reads a text more narrowly than a number, or has no direct cast."""
+        was, wanted = (family(logical_type(spelling, "postgres")) for spelling in (source, target))
+        is_from_boolean = logical_type(source, "postgres") == "boolean"
+        if wanted == "number" and is_from_boolean:
+            return f"CAST(CAST({sql} AS integer) AS {target})"
+        if wanted == "number" and was == "string":
+            return f"CAST(CAST({sql} AS numeric) AS {target})"
+        if wanted == "boolean" and was == "number":
+            return f"(CAST({sql} AS numeric) <> 0)"
+        if wanted == "boolean" and was == "string":
+            return f"CAST(btrim({sql}) AS {target})"
+        return f"CAST({sql} AS {target})"
+
+    def distinct_count(self, text: str, row_count: int) -> str:
+        hashed = f"hashtextextended({text}, 0)"
+        if row_count < MANY_ROWS:
+            return f"count(DISTINCT {hashed})"
+        return f"16 * count(DISTINCT {hashed}) FILTER (WHERE {hashed} & 15 = 0)"
+
+    def values_query(self, columns: Sequence[Values], source: str, size: int) -> str:
+        """One scan per column: PostgreSQL has no aggregate that keeps only the smallest."""
+        return f"SELECT {', '.join(_values(column, source, size) for column in columns)}"
+
+    def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:
+        return f"{table} AS {alias}"
+
+    def either_column(self, alias: str, column: Column) -> str | None:
+        """Out of the row as JSON, which has the columns that the table has when it is read.
+
+        A column that a view names cannot be dropped or retyped under it; one that it finds in the row's JSON can.
+        """
+        if column.logical_type in UNEQUAL and column.logical_type != "json":
+            return None
+        value = f"to_jsonb({_quoted(alias)}) {'->' if column.logical_type == 'json' else '->>'} {_literal(column.name)}"
+        return f"CAST(({value}) AS {column.type})"
+
+    def failure(self, message: str, sql: str, target: str) -> str:
+        """A text that is no boolean. The empty piece of `sql` keeps the planner from evaluating it beforehand."""
+        text = f"{_literal(message)} || substr(CAST({sql} AS text), 1, 0)"
+        return f"CAST(CAST(CAST({text} AS boolean) AS text) AS {target})"
+
+
+def _values(column: Values, source: str, size: int) -> str:
+    share = min(1.0, size * 8 / max(1, column.distinct_count))
+    bound = -(2**63) + int(2**64 * share) - 1 if share < 1 else 2**63 - 1
+    texts = f"SELECT {column.text} AS value_text {source}"
+    small = f"SELECT DISTINCT hashtextextended(value_text, 0) AS h FROM ({texts}) AS texts"
+    smallest = (
+        f"{small} WHERE value_text IS NOT NULL AND hashtextextended(value_text, 0) <= {bound} ORDER BY h LIMIT {size}"
+    )
+    sketch = f"(SELECT array_agg(h ORDER BY h) FROM ({smallest}) AS smallest)"
+    counted = (
+        f"SELECT value_text, count(*) AS n FROM ({texts}) AS texts WHERE value_text IS NOT NULL GROUP BY value_text"
+    )
+    frequencies = f"(SELECT json_object_agg(value_text, n) FROM ({counted}) AS counted)" if column.is_few else "NULL"
+    return f"{sketch}, {frequencies}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
