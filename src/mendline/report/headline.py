@@ -20,16 +20,18 @@ def headline(incident: Incident, outcome: Outcome) -> str:
     kind = outcome.classification
     subtype = f" ({kind.subtype.replace('_', ' ')})" if kind.subtype else ""
     broke = f"{where}{more} of `{incident.pipeline}` failed: {CAUSES[kind.type]}{subtype}."
-    return f"{broke} {_done(outcome)}"
+    return f"{broke} {_done(incident, outcome)}"
 
 
-def _done(outcome: Outcome) -> str:
+def _done(incident: Incident, outcome: Outcome) -> str:
     if outcome.kind is OutcomeKind.RECOVERED:
         return "It has passed since without us; nothing to do."
     if outcome.kind is OutcomeKind.RESOLVED:
         fix = next(attempt for attempt in reversed(outcome.attempts) if attempt.receipt is not None)
         assert fix.receipt is not None
         return f"Repaired and verified: {fix.receipt.summary}. Nothing to do."
+    if outcome.kind is OutcomeKind.AWAITING_APPROVAL:
+        return f"A repair is ready and waits for a person: `mendline approve {incident.id}` or `mendline deny {incident.id}`."
     tried = [attempt for attempt in outcome.attempts if attempt.receipt is not None]
     if tried:
         return f"{_tried(tried[-1])} A person must act."

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from mendline.approvals import WAITING, sentence
 from mendline.incident import (
     Attempt,
     Classification,
@@ -37,6 +38,7 @@ DECISION_WORDS = {
     "off": "switched off by policy",
     "declined": "declined",
 }
+SHADOW_WORDS = {"auto": "would have been done (shadow mode)", "ask": "would have been asked for (shadow mode)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ def page(record: IncidentRecord, log: LogExcerpt | None) -> Page:
     record = _with_plain_sources(record, log)
     outcome = record.outcome
     return Page(
-        headline=cut(clean(outcome.headline), 300) if outcome else _open_headline(record),
+        headline=cut(clean(outcome.headline), 300) if outcome and not _is_at_work(record) else _open_headline(record),
         fields=(
             _stage(record),
             Field(label="Failure time", text=_at(record.incident.failures[0].failed_at)),
@@ -99,7 +101,7 @@ def page(record: IncidentRecord, log: LogExcerpt | None) -> Page:
             _remediation(outcome.attempts if outcome else ()),
             _outcome(record),
             *_narrative(outcome, log),
-            Field(label="Recommended resolution", text=_recommended(outcome)),
+            Field(label="Recommended resolution", text=_recommended(record)),
             Field(label="Relevant runbook", text="" if outcome and outcome.runbook else "none is configured"),
         ),
         runbook=outcome.runbook if outcome else None,
@@ -117,6 +119,13 @@ def _with_plain_sources(record: IncidentRecord, log: LogExcerpt | None) -> Incid
         for item in belief.evidence
     )
     return replace(record, outcome=replace(record.outcome, classification=replace(belief, evidence=evidence)))
+
+
+def _is_at_work(record: IncidentRecord) -> bool:
+    """Whether Mendline goes on with the incident, also after a person has let it."""
+    if record.outcome is None:
+        return True
+    return record.outcome.kind is OutcomeKind.AWAITING_APPROVAL and record.phase not in ("closed", WAITING)
 
 
 def _open_headline(record: IncidentRecord) -> str:
@@ -223,7 +232,7 @@ def _most_telling(attempts: Sequence[Attempt]) -> Attempt | None:
 
 def _attempt(attempt: Attempt, *, with_code: bool) -> Step:
     about = f" on {name(attempt.plan.dataset)}" if attempt.plan and attempt.plan.dataset else ""
-    said = [DECISION_WORDS.get(attempt.decision, clean(attempt.decision))]
+    said = [_decision(attempt)]
     if attempt.plan:
         said.append(cut(clean(attempt.plan.summary), 240))
     # The policy's reason for letting a repair act says nothing that its result does not.
@@ -241,6 +250,15 @@ def _attempt(attempt: Attempt, *, with_code: bool) -> Step:
     return Step(text=f"{name(attempt.repair)}{about}: {'; '.join(part.rstrip('.') for part in said)}", details=code)
 
 
+def _decision(attempt: Attempt) -> str:
+    if attempt.answer is not None:
+        is_approved = attempt.answer.decision == "approved"
+        return cut(clean(sentence(attempt.answer)), 200) if is_approved else "not approved"
+    if attempt.shadowed in ("auto", "ask"):
+        return SHADOW_WORDS[attempt.shadowed]
+    return DECISION_WORDS.get(attempt.decision, clean(attempt.decision))
+
+
 def _code(statements: Iterable[str]) -> Code:
     lines = [line.rstrip() for text in statements for line in f"{text.rstrip().rstrip(';')};".splitlines()]
     shown = tuple(cut(clean(line), 160) for line in lines[:CODE_LINES_SHOWN])
@@ -249,7 +267,7 @@ def _code(statements: Iterable[str]) -> Code:
 
 def _outcome(record: IncidentRecord) -> Field:
     outcome = record.outcome
-    if outcome is None:
+    if outcome is None or _is_at_work(record):
         return Field(label="Outcome", text=f"open; step {name(record.phase)} since {_at(record.updated_at)}")
     since = (outcome.ended_at - record.incident.failures[0].failed_at).total_seconds()
     text = f"{outcome.kind.value.replace('_', ' ')}, {duration(since)} after the failure"
@@ -284,8 +302,9 @@ def _references(sentence: Sentence, log: LogExcerpt | None) -> str:
     return ", ".join(f"{words[kind]} {number}" for kind, number in numbers)
 
 
-def _recommended(outcome: Outcome | None) -> str:
-    if outcome is None:
+def _recommended(record: IncidentRecord) -> str:
+    outcome = record.outcome
+    if outcome is None or _is_at_work(record):
         return "wait for Mendline to finish"
     if outcome.recommended.strip():
         return cut(clean(outcome.recommended), 600)

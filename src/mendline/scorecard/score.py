@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from statistics import fmean, median
 
-from mendline.incident import FailureType, OutcomeKind, VerificationState
+from mendline.incident import Attempt, FailureType, OutcomeKind, VerificationState
 from mendline.stores.base import IncidentRecord
 
 BIN_COUNT = 10
@@ -32,6 +32,8 @@ class ActionScore:
     `fixed_count`: verified as fixed. `wrong_count`: the fault remained, something became worse, or a person said that it
     harmed. `harmful_count`: those of them that made something worse, by verification or by a person's word.
     `undone_count`: taken back, rightly or not. An applied repair without a verification is neither fixed nor wrong.
+    `proposed_count`: planned and only reported, or asked for and not approved; `shadowed_count`: those of them that would
+    have been done unasked out of shadow mode.
     """
 
     repair: str
@@ -40,6 +42,8 @@ class ActionScore:
     wrong_count: int
     harmful_count: int
     undone_count: int
+    proposed_count: int
+    shadowed_count: int
     success_rate: float | None
 
 
@@ -220,13 +224,25 @@ def _score(records: Sequence[IncidentRecord]) -> Score:
 
 def _by_action(records: Sequence[IncidentRecord]) -> dict[str, ActionScore]:
     applied = [action for record in records for action in actions(record)]
+    proposed = [attempt for record in records for attempt in _proposals(record)]
     return {
-        repair: _action_score(repair, [action for action in applied if action.repair == repair])
-        for repair in sorted({action.repair for action in applied})
+        repair: _action_score(
+            repair,
+            [action for action in applied if action.repair == repair],
+            [attempt for attempt in proposed if attempt.repair == repair],
+        )
+        for repair in sorted({action.repair for action in applied} | {attempt.repair for attempt in proposed})
     }
 
 
-def _action_score(repair: str, applied: Sequence[Action]) -> ActionScore:
+def _proposals(record: IncidentRecord) -> list[Attempt]:
+    if record.outcome is None or is_open(record):
+        return []
+    planned = [a for a in record.outcome.attempts if a.plan is not None and a.receipt is None]
+    return [attempt for attempt in planned if attempt.decision in ("ask", "suggest")]
+
+
+def _action_score(repair: str, applied: Sequence[Action], proposed: Sequence[Attempt]) -> ActionScore:
     fixed_count = sum(action.state is VerificationState.FIXED for action in applied)
     return ActionScore(
         repair=repair,
@@ -235,6 +251,8 @@ def _action_score(repair: str, applied: Sequence[Action]) -> ActionScore:
         wrong_count=sum(action.is_wrong for action in applied),
         harmful_count=sum(action.is_harmful for action in applied),
         undone_count=sum(action.is_undone for action in applied),
+        proposed_count=len(proposed),
+        shadowed_count=sum(attempt.shadowed == "auto" for attempt in proposed),
         success_rate=_rate(fixed_count, len(applied)),
     )
 

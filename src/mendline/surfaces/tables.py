@@ -12,7 +12,7 @@ from rich.text import Text
 from mendline.incident import OutcomeKind
 from mendline.report.escape import clean, cut
 from mendline.report.page import duration, percent
-from mendline.scorecard.score import Score, Scorecard, is_open
+from mendline.scorecard.score import ActionScore, Score, Scorecard, is_open
 from mendline.stores.base import IncidentRecord
 
 STYLES = {
@@ -86,7 +86,7 @@ def _rates(score: Score) -> tuple[str, ...]:
 
 
 def _actions(card: Scorecard) -> Table:
-    table = Table("Repairs", "applied", "fixed", "wrong", "harmful", "undone", box=None)
+    table = Table("Repairs", "applied", "fixed", "wrong", "harmful", "undone", "only proposed", box=None)
     for action in card.by_action.values():
         table.add_row(
             cell(action.repair),
@@ -95,10 +95,16 @@ def _actions(card: Scorecard) -> Table:
             str(action.wrong_count),
             str(action.harmful_count),
             str(action.undone_count),
+            _proposed(action),
         )
     if not card.by_action:
         table.add_row("none was applied")
     return table
+
+
+def _proposed(action: ActionScore) -> str:
+    shadowed = f" ({action.shadowed_count} would have been done)" if action.shadowed_count else ""
+    return f"{action.proposed_count}{shadowed}"
 
 
 def _reliability(card: Scorecard) -> Table:
