@@ -35,6 +35,7 @@ from mendline.incident import (
     RunRef,
     Verification,
 )
+from mendline.intervention import lease_of, replaced_by
 from mendline.investigation import Investigator, Probe
 from mendline.playbook import Playbook
 from mendline.policy import Ruling, Situation, decide
@@ -212,7 +213,7 @@ class Hands:
         never = [s for s in stages if s in self.services.config.pipelines[incident.pipeline].never_rerun]
         if never:
             return Ruling(decision="off", reason=f"`never_rerun` forbids running {', '.join(never)} again")
-        if plan.dataset is not None and (later := self._replaced_by(incident)):
+        if plan.dataset is not None and (later := replaced_by(self.engine(incident), incident)):
             return Ruling(decision="off", reason=f"run `{later}` has replaced the data that this would repair")
         policy = self.services.config.policy
         situation = Situation(
@@ -271,17 +272,9 @@ class Hands:
 
     def apply(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt:
         self._keep_hold(incident)
-        if plan.dataset is not None and (later := self._replaced_by(incident)):
+        if plan.dataset is not None and (later := replaced_by(self.engine(incident), incident)):
             raise RefusedByPolicy(f"run `{later}` has replaced the data meanwhile", operation="apply", run_id=later)
         return self.repairs[plan.repair].apply(plan, self._repairing(incident, diagnosis, number))
-
-    def _replaced_by(self, incident: Incident) -> str | None:
-        """The run of another chain that has ended since: what is landed now is its batch, not the incident's."""
-        latest = self.engine(incident).latest_finished(incident.run.pipeline)
-        failure = incident.failures[0]
-        if latest is None or latest.root_run_id == failure.root_run_id or latest.ended_at <= failure.failed_at:
-            return None
-        return latest.run.run_id
 
     def landed(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt | None:
         """The receipt of an effect that is there although `apply` failed; None when nothing was done. Asks no engine."""
@@ -328,7 +321,7 @@ class Hands:
         self.set_phase(incident, "repairing")
         timeout_s = self.services.config.engines[incident.engine].rerun_timeout_seconds
         seconds = LEASE_MARGIN_SECONDS + 2 * timeout_s  # waiting for other runs to end, and the re-run
-        return self.services.store.lease(_lease_of(incident), incident.fingerprint, seconds)
+        return self.services.store.lease(lease_of(incident), incident.fingerprint, seconds)
 
     def _keep_hold(self, incident: Incident) -> None:
         """Renew the lease: while this process was down it may have run out and gone to another incident."""
@@ -336,7 +329,7 @@ class Hands:
             raise Unavailable(f"another incident is repairing `{incident.pipeline}`", system="store", operation="lease")
 
     def let_go(self, incident: Incident) -> None:
-        self.services.store.release(_lease_of(incident), incident.fingerprint)
+        self.services.store.release(lease_of(incident), incident.fingerprint)
 
     def verify(
         self, incident: Incident, diagnosis: Diagnosis, plan: Plan, receipt: Receipt, verifier: str, number: int
@@ -411,7 +404,3 @@ class Hands:
         """End an incident that Mendline itself could not handle: a person is called, with the reason."""
         outcome = self.outcome(incident, OutcomeKind.ESCALATED, NOTHING_KNOWN, attempts, {}, reason)
         self.conclude(incident, NOTHING_KNOWN.log, outcome)
-
-
-def _lease_of(incident: Incident) -> str:
-    return f"pipeline:{incident.engine}/{incident.pipeline}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from mendline.incident import Plan, Receipt, from_json, to_json
 from mendline.stores.base import Intent, Store
@@ -74,6 +74,25 @@ class Ledger:
         receipt = intent.receipt or is_done() or effect()
         self.store.put_receipt(plan.key, receipt)
         return receipt
+
+    def recall(self, intent: Intent, warehouse: Warehouse) -> Intent:
+        """The intent as the warehouse's own record has it, which a crash may have kept from the state database.
+
+        What was missing there is copied. An intent that the warehouse does not know is given back as it is.
+        """
+        with warehouse.reading() as session:
+            if session.schema(warehouse.ledger_table) is None:
+                return intent
+            query = f"SELECT receipt, undone_at FROM {warehouse.ledger_table} WHERE key = ?"
+            rows = session.rows(query, [intent.key])
+        if not rows:
+            return intent
+        receipt = from_json(Receipt, rows[0][0])
+        undone_at = None if rows[0][1] is None else rows[0][1].replace(tzinfo=UTC)
+        self.store.put_receipt(intent.key, receipt)
+        if undone_at is not None:
+            self.store.mark_undone(intent.key, undone_at)
+        return replace(intent, receipt=receipt, undone_at=undone_at)
 
     def _intend(self, plan: Plan, incident_id: str) -> Intent:
         return self.store.put_intent(
