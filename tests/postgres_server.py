@@ -21,8 +21,7 @@ INSTALLED = Path("/usr/lib/postgresql")
 ROLE = "mendline"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "fsync": "off",
-    "synchronous_commit": "off",
+    "fsync": "off",  # what is committed outlives the server's end, not the machine's
     "full_page_writes": "off",
     "max_connections": "200",
     "log_timezone": "UTC",

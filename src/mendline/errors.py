@@ -56,5 +56,9 @@ class JournalConflict(MendlineError):
     """Another worker holds it, or the code and the journal differ."""
 
 
+class Superseded(JournalConflict):
+    """This worker's incidents have gone to another worker; whatever it still does must have no effect."""
+
+
 class PluginError(MendlineError):
     """A plugin is missing or broken; start-up stops."""

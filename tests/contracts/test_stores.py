@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,21 +11,26 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import create_engine, text
 
-from mendline.errors import ConfigError, InputError, JournalConflict, Unavailable
+from mendline.errors import ConfigError, InputError, JournalConflict, Superseded, Unavailable
 from mendline.incident import Answer, OutcomeKind, Plan, Receipt, to_json
+from mendline.stores import connection, tables
 from mendline.stores.base import Accommodation, Approval, ColumnProfile, Feedback, Intent, Snapshot, Store
 from mendline.stores.sql import SqlStore
 from mendline.testing.memory_store import MemoryStore
 from mendline.testing.values import NOON, an_incident, an_outcome
+from mendline.testing.waiting import wait_until
 from mendline.warehouses.base import Column, TableSchema
+from postgres_server import PostgresServer
 
 
 class Clock:
@@ -40,15 +46,43 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(scope="module")
+def kept_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """One database for many tests: making one takes longer than most of them."""
+    url = postgres_server.create_database()
+    SqlStore(url).close()
+    yield url
+    postgres_server.drop_database(url)
+
+
+def emptied(url: str) -> str:
+    with psycopg.connect(url) as connection:
+        for table in reversed(tables.metadata.sorted_tables):
+            if table is not tables.settings:
+                connection.execute(f"DELETE FROM {table.name}".encode())
+        connection.execute("UPDATE mendline_settings SET number = 0 WHERE name LIKE 'last_%'")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    made: Store = (
-        SqlStore(f"sqlite:///{tmp_path}/deep/er/state.db", now=clock.now)
-        if request.param == "sqlite"
-        else MemoryStore(now=clock.now)
-    )
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore(now=clock.now)
+    elif request.param == "sqlite":
+        made = SqlStore(f"sqlite:///{tmp_path}/deep/er/state.db", now=clock.now)
+    else:
+        made = SqlStore(emptied(request.getfixturevalue("kept_url")), now=clock.now)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, for what only shows between several stores on one."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state.db"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 def a_snapshot(run_id: str, minutes: int = 0, dataset: str = "orders") -> Snapshot:
@@ -219,6 +253,13 @@ class TestSingleValues:
         assert store.cursor("engine:x") == "2"
         assert store.cursor("engine:y") is None
 
+    def test_a_cursor_is_moved_only_from_where_it_stands(self, store: Store) -> None:
+        """Two workers read the same mark: the slower one cannot take it back."""
+        assert [store.move_cursor("x", before, "1") for before in ("0", None, None)] == [False, True, False]
+        assert store.move_cursor("x", "1", "7")
+        assert not store.move_cursor("x", "1", "5")
+        assert store.cursor("x") == "7"
+
     def test_an_accommodation_is_replaced_and_deleted(self, store: Store) -> None:
         assert store.accommodation("orders") is None
         store.save_accommodation(an_accommodation(sql="SELECT 1"))
@@ -342,7 +383,185 @@ class TestClaimsAndLeases:
         assert store.lease("orders", "b", 10)
 
 
+class TestWorkers:
+    def test_a_worker_lives_while_it_gives_signs_of_life(self, store: Store, clock: Clock) -> None:
+        for name in ("b", "a"):
+            store.join_worker(name)
+        for seconds in (9, 4):
+            clock.at += timedelta(seconds=seconds)
+            assert store.beat("a") == seconds
+        assert store.bury_workers(10) == ("b",)
+        assert store.bury_workers(10) == ()
+        assert store.workers() == ("a",)
+
+    def test_who_was_buried_stays_dead(self, store: Store, clock: Clock) -> None:
+        store.join_worker("a")
+        clock.at += timedelta(seconds=10)
+        assert store.bury_workers(10) == ("a",)
+        assert [store.beat("a"), store.beat("a"), store.beat("never lived")] == [None, None, None]
+        assert store.workers() == ()
+
+    def test_a_dead_worker_gives_back_its_leases_and_no_others(self, store: Store, clock: Clock) -> None:
+        for name in ("a", "b"):
+            store.join_worker(name)
+            store.lease(f"poll by {name}", name, 600)
+        store.lease("held by an incident", "incident", 600)
+        clock.at += timedelta(seconds=10)
+        store.beat("b")
+        store.bury_workers(10)
+        taken = [store.lease(name, "c", 1) for name in ("poll by a", "poll by b", "held by an incident")]
+        assert taken == [True, False, False]
+        for _ in range(2):
+            store.leave_worker("b")
+        assert store.lease("poll by b", "c", 1)
+
+    def test_of_many_who_bury_one_worker_exactly_one_did(self, store: Store, clock: Clock) -> None:
+        store.join_worker("a")
+        clock.at += timedelta(seconds=10)
+        barrier = threading.Barrier(8)
+
+        def bury(_: int) -> tuple[str, ...]:
+            barrier.wait(10)
+            return store.bury_workers(10)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sorted(pool.map(bury, range(8))) == [()] * 7 + [("a",)]
+
+    def test_tokens_only_grow(self, store: Store, clock: Clock) -> None:
+        tokens = [store.next_token() for _ in range(3)]
+        clock.at += timedelta(hours=1)
+        tokens.append(store.next_token())
+        clock.at -= timedelta(hours=2)
+        tokens.append(store.next_token())
+        assert tokens == sorted(set(tokens))
+
+    def test_a_token_of_a_new_database_exceeds_those_of_the_one_before(self, clock: Clock) -> None:
+        """A warehouse remembers the highest token it saw: a state that was deleted must not lock it out."""
+        before = [MemoryStore(now=clock.now).next_token() for _ in range(3)][-1]
+        clock.at += timedelta(seconds=5)
+        assert MemoryStore(now=clock.now).next_token() > before
+
+
+class TestDeadWorkers:
+    """A store that works as a worker refuses every write once that worker is dead, in the write's own transaction."""
+
+    def test_no_write_of_a_dead_worker_has_an_effect(self, url: str) -> None:
+        store, other = SqlStore(url), SqlStore(url)
+        store.open_incident(an_incident("a"))
+        store.put_intent(an_intent())
+        store.put_approval(an_approval())
+        store.join_worker("w")
+        store.work_as("w")
+        store.set_phase("1", "before")
+        other.leave_worker("w")
+        before = other.incidents(), other.intents("1"), other.cursor("x")
+        writes: list[Callable[[], object]] = [
+            lambda: store.open_incident(an_incident("b")),
+            lambda: store.set_phase("1", "logs"),
+            lambda: store.close_incident("1", an_outcome(), ""),
+            lambda: store.add_feedback(Feedback(incident_id="1", given_at=NOON)),
+            lambda: store.set_cursor("x", "1"),
+            lambda: store.move_cursor("x", None, "1"),
+            lambda: store.save_snapshot(a_snapshot("r")),
+            lambda: store.save_accommodation(an_accommodation()),
+            lambda: store.delete_accommodation("orders"),
+            lambda: store.put_intent(an_intent("other")),
+            lambda: store.put_receipt("k", a_receipt()),
+            lambda: store.mark_undone("k", NOON),
+            lambda: store.put_approval(an_approval("other")),
+            lambda: store.answer_approval("k", Answer(decision="approved", by="ann", at=NOON)),
+            lambda: store.claim("c", "w"),
+            lambda: store.lease("l", "w", 10),
+            lambda: store.release("l", "w"),
+            store.next_token,
+            lambda: store.bury_workers(0),
+        ]
+        for write in writes:
+            with pytest.raises(Superseded, match="worker `w` was silent"):
+                write()
+        assert (other.incidents(), other.intents("1"), other.cursor("x")) == before
+        assert store.beat("w") is None
+        for each in (store, other):
+            each.close()
+
+    def test_nobody_is_buried_in_the_middle_of_a_write_and_nobody_waits_for_it(
+        self, kept_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that is stopped inside a transaction: the others go on, and bury it once the server ended that."""
+        monkeypatch.setattr(connection, "STOPPED_TIMEOUT_MS", 500)
+        postgres_url = emptied(kept_url)
+        store, other = SqlStore(postgres_url), SqlStore(postgres_url)
+        store.join_worker("w")
+        store.work_as("w")
+        with pytest.raises(Unavailable), store._database.writing():
+            assert other.bury_workers(0) == ()
+            assert other.beat("w") is not None
+            wait_until(lambda: other.bury_workers(0) == ("w",), 20, "the end of the stopped transaction")
+        for each in (store, other):
+            each.close()
+
+
 class TestOnDisk:
+    def test_many_may_open_an_empty_database_at_once(self, url: str) -> None:
+        barrier = threading.Barrier(4)
+
+        def open_one(_: int) -> int:
+            barrier.wait(10)
+            with closing(SqlStore(url)) as opened:
+                return len(opened.incidents())
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(open_one, range(4))) == [0] * 4
+
+    def test_a_database_of_the_version_before_is_brought_up_with_all_that_is_in_it(self, url: str) -> None:
+        """Version 1 had neither workers nor questions nor tokens."""
+        first = SqlStore(url)
+        first.open_incident(an_incident("a"))
+        kept = first.incidents()
+        first.close()
+        engine = create_engine(url)
+        with engine.begin() as opened:
+            for statement in (
+                "DROP TABLE mendline_workers",
+                "DROP TABLE mendline_approvals",
+                "DELETE FROM mendline_settings WHERE name = 'last_token'",
+                "UPDATE mendline_settings SET number = 1 WHERE name = 'schema_version'",
+            ):
+                opened.execute(text(statement))
+        engine.dispose()
+        for _ in range(2):
+            with closing(SqlStore(url)) as second:
+                assert second.incidents() == kept
+        with closing(SqlStore(url)) as second:
+            second.join_worker("w")
+            assert second.put_approval(an_approval()) == an_approval()
+            assert second.next_token() > 0
+            assert second.open_incident(an_incident("b")).incident.id == "2"
+
+    def test_postgres_without_its_driver_is_a_config_error_with_the_command(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg", None)
+        with pytest.raises(ConfigError, match=r"pip install 'mendline\[postgres\]'"):
+            SqlStore("postgresql://127.0.0.1/state")
+
+    def test_a_server_that_is_away_is_unavailable_and_its_password_stays_secret(self) -> None:
+        with pytest.raises(Unavailable, match="could not be used") as caught:
+            SqlStore("postgresql://ann:s3cret@127.0.0.1:1/state")
+        assert "s3cret" not in str(caught.value)
+
+    def test_a_store_goes_on_after_a_restart_of_its_server(
+        self, postgres_server: PostgresServer, postgres_url: str
+    ) -> None:
+        with closing(SqlStore(postgres_url)) as kept:
+            kept.open_incident(an_incident("a"))
+            postgres_server.stop()
+            with pytest.raises(Unavailable):
+                kept.incidents()
+            postgres_server.start()
+            assert len(kept.incidents()) == 1
+            assert kept.open_incident(an_incident("b")).created
+
     def test_everything_survives_closing(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path}/state.db"
         first = SqlStore(url)
@@ -372,7 +591,7 @@ class TestOnDisk:
         with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
             connection.execute("UPDATE mendline_settings SET number = 7 WHERE name = 'schema_version'")
             connection.commit()
-        with pytest.raises(ConfigError, match="has schema version 7, this Mendline knows version 1"):
+        with pytest.raises(ConfigError, match="has schema version 7, this Mendline knows version 2"):
             SqlStore(f"sqlite:///{tmp_path}/state.db")
 
     def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(self, tmp_path: Path) -> None:
@@ -407,18 +626,17 @@ MINUTES = st.integers(-3, 3)
 
 
 class StoresAgree(RuleBasedStateMachine):
-    """Any sequence of calls gives the same answers, or the same type of error, from SQLite and from the model."""
+    """Any sequence of calls gives the same answers, or the same type of error, from a database and from the model."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__()
         self.clock = Clock()
-        self.directory = TemporaryDirectory()
-        self.sql = SqlStore(f"sqlite:///{self.directory.name}/state.db", now=self.clock.now)
+        self.url = url
+        self.sql = SqlStore(url, now=self.clock.now)
         self.model = MemoryStore(now=self.clock.now)
 
     def teardown(self) -> None:
         self.sql.close()
-        self.directory.cleanup()
 
     def both(self, call: Callable[[Store], Any]) -> Any:
         answers = []
@@ -487,6 +705,31 @@ class StoresAgree(RuleBasedStateMachine):
     def set_cursor(self, name: str, value: str) -> None:
         self.both(lambda store: store.set_cursor(name, value))
 
+    @rule(name=NAMES, before=st.none() | NAMES, after=NAMES)
+    def move_cursor(self, name: str, before: str | None, after: str) -> None:
+        self.both(lambda store: store.move_cursor(name, before, after))
+
+    @rule(name=NAMES)
+    def join_worker(self, name: str) -> None:
+        if name not in self.model.workers():
+            self.both(lambda store: store.join_worker(name))
+
+    @rule(name=NAMES)
+    def leave_worker(self, name: str) -> None:
+        self.both(lambda store: store.leave_worker(name))
+
+    @rule(name=NAMES)
+    def beat(self, name: str) -> None:
+        self.both(lambda store: store.beat(name))
+
+    @rule(silent_s=st.integers(0, 5))
+    def bury_workers(self, silent_s: int) -> None:
+        self.both(lambda store: store.bury_workers(silent_s))
+
+    @rule()
+    def next_token(self) -> None:
+        self.both(lambda store: store.next_token())
+
     @rule(seconds=st.integers(1, 5))
     def time_passes(self, seconds: int) -> None:
         self.clock.at += timedelta(seconds=seconds)
@@ -494,17 +737,27 @@ class StoresAgree(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.sql.close()
-        self.sql = SqlStore(f"sqlite:///{self.directory.name}/state.db", now=self.clock.now)
+        self.sql = SqlStore(self.url, now=self.clock.now)
 
     @invariant()
     def tell_the_same(self) -> None:
+        self.both(lambda store: store.workers())
         self.both(lambda store: (store.incidents(), store.incidents(open_only=True, limit=2)))
         self.both(lambda store: [store.snapshots(name, 2) for name in "abc"])
         self.both(lambda store: [(store.accommodation(name), store.cursor(name), store.intent(name)) for name in "abc"])
         self.both(lambda store: [(store.incident(incident_id), store.intents(incident_id)) for incident_id in "1234"])
 
 
-TestStoresAgree = StoresAgree.TestCase
-TestStoresAgree.settings = settings(
-    max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+WALKS = settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def test_sqlite_agrees_with_the_model() -> None:
+    def machine() -> StoresAgree:
+        return StoresAgree(f"sqlite:///{mkdtemp(dir=root)}/state.db")
+
+    with TemporaryDirectory() as root:
+        run_state_machine_as_test(machine, settings=WALKS)
+
+
+def test_postgres_agrees_with_the_model(kept_url: str) -> None:
+    run_state_machine_as_test(lambda: StoresAgree(emptied(kept_url)), settings=settings(WALKS, max_examples=8))

@@ -163,6 +163,10 @@ class Store(Protocol):
 
     def set_cursor(self, name: str, value: str) -> None: ...
 
+    def move_cursor(self, name: str, before: str | None, after: str) -> bool:
+        """Set a cursor that still stands at `before` (None: was never set); False, and nothing done, when it does not."""
+        ...
+
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot; one per (dataset, run): the second call changes nothing. The last 30 per dataset are kept."""
         ...
@@ -218,6 +222,30 @@ class Store(Protocol):
 
     def release(self, name: str, owner: str) -> None:
         """Give a lease back; not holding it is fine."""
+        ...
+
+    def next_token(self) -> int:
+        """A fencing token: greater than every one given before, also by a state database that was deleted since."""
+        ...
+
+    def join_worker(self, name: str) -> None:
+        """Count a worker among the living; its name must be new."""
+        ...
+
+    def beat(self, name: str) -> float | None:
+        """Take down a worker's sign of life; the seconds since its last one. None, for good, when it does not live."""
+        ...
+
+    def leave_worker(self, name: str) -> None:
+        """Count a worker no longer among the living, and give back its leases. Not living is fine."""
+        ...
+
+    def bury_workers(self, silent_s: float) -> tuple[str, ...]:
+        """Let every worker leave that has given no sign for so long; those are the answer, each to one caller only."""
+        ...
+
+    def workers(self) -> tuple[str, ...]:
+        """The living workers, in the order of their names."""
         ...
 
     def close(self) -> None: ...

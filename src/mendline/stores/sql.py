@@ -14,7 +14,7 @@ from mendline.errors import InputError, JournalConflict
 from mendline.incident import Answer, Incident, Outcome, OutcomeKind, Receipt, from_json, to_json
 from mendline.stores import tables
 from mendline.stores.base import Accommodation, Approval, Feedback, IncidentRecord, Intent, OpenResult, Snapshot
-from mendline.stores.connection import Database, insert_if_absent, insert_or_replace
+from mendline.stores.connection import Database, common_now, insert_if_absent, insert_or_replace
 
 SNAPSHOTS_KEPT = 30
 
@@ -27,9 +27,10 @@ def utc_now() -> datetime:
 class SqlStore:
     """A `Store` in one database; threads and processes may share it."""
 
-    def __init__(self, url: str | URL, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, url: str | URL, *, now: Callable[[], datetime] | None = None) -> None:
         self._database = Database(url)
-        self._now = now
+        self._injected_now = now
+        self._now = now or utc_now
 
     def open_incident(self, incident: Incident) -> OpenResult:
         table, counter = tables.incidents, tables.settings
@@ -98,7 +99,7 @@ class SqlStore:
                 .values(
                     outcome=body,
                     outcome_kind=outcome.kind.value,
-                    report_markdown=report_markdown,
+                    report_markdown=report_markdown.replace("\x00", "\ufffd"),  # PostgreSQL cannot keep it
                     updated_at=self._now(),
                 )
             )
@@ -119,6 +120,16 @@ class SqlStore:
     def set_cursor(self, name: str, value: str) -> None:
         with self._database.writing() as connection:
             insert_or_replace(connection, tables.cursors, name=name, value=value)
+
+    def move_cursor(self, name: str, before: str | None, after: str) -> bool:
+        table = tables.cursors
+        with self._database.writing() as connection:
+            if before is None:
+                return insert_if_absent(connection, table, name=name, value=after)
+            moved = connection.execute(
+                update(table).where(table.c.name == name, table.c.value == before).values(value=after)
+            )
+            return moved.rowcount == 1
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         table = tables.snapshots
@@ -235,8 +246,9 @@ class SqlStore:
             return bool(connection.execute(query).scalar_one() == owner)
 
     def lease(self, name: str, owner: str, seconds: float) -> bool:
-        table, now = tables.leases, self._now()
+        table = tables.leases
         with self._database.writing() as connection:
+            now = self._common_now(connection)
             return insert_or_replace(
                 connection,
                 table,
@@ -252,8 +264,58 @@ class SqlStore:
                 delete(tables.leases).where(tables.leases.c.name == name, tables.leases.c.owner == owner)
             )
 
+    def next_token(self) -> int:
+        table = tables.settings
+        with self._database.writing() as connection:
+            last = connection.execute(
+                select(table.c.number).where(table.c.name == "last_token").with_for_update()
+            ).scalar_one()
+            token = max(last + 1, int(self._common_now(connection).timestamp()))
+            connection.execute(update(table).where(table.c.name == "last_token").values(number=token))
+        return int(token)
+
+    def join_worker(self, name: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(tables.workers.insert().values(name=name, beat_at=self._common_now(connection)))
+
+    def beat(self, name: str) -> float | None:
+        table = tables.workers
+        with self._database.writing(by_anyone=True) as connection:
+            last = connection.execute(
+                select(table.c.beat_at).where(table.c.name == name).with_for_update(key_share=True)
+            ).scalar_one_or_none()
+            if last is None:
+                return None
+            now = self._common_now(connection)
+            connection.execute(update(table).where(table.c.name == name).values(beat_at=now))
+        return float((now - last).total_seconds())
+
+    def leave_worker(self, name: str) -> None:
+        with self._database.writing(by_anyone=True) as connection:
+            _bury(connection, [name])
+
+    def bury_workers(self, silent_s: float) -> tuple[str, ...]:
+        table = tables.workers
+        with self._database.writing() as connection:
+            last = self._common_now(connection) - timedelta(seconds=silent_s)
+            # Skipped: a worker that was stopped inside a transaction, until the server ends that.
+            query = select(table.c.name).where(table.c.beat_at <= last).with_for_update(skip_locked=True)
+            return _bury(connection, connection.execute(query).scalars().all())
+
+    def workers(self) -> tuple[str, ...]:
+        with self._database.reading() as connection:
+            return tuple(connection.execute(select(tables.workers.c.name).order_by(tables.workers.c.name)).scalars())
+
+    def work_as(self, worker: str) -> None:
+        """From now on refuse, as `Superseded`, every write of this store once that worker no longer lives."""
+        self._database.work_as(worker)
+
     def close(self) -> None:
         self._database.close()
+
+    def _common_now(self, connection: Connection) -> datetime:
+        """The time by the one clock that all who share the database have."""
+        return self._injected_now() if self._injected_now else common_now(connection)
 
     def _fill_in(self, key: str, column: str, value: Any) -> None:
         # The first value stays: what happened cannot be told differently by a repeated call.
@@ -268,6 +330,14 @@ class SqlStore:
             connection.execute(
                 update(table).where(table.c.key == key, table.c[column].is_(None)).values({column: value})
             )
+
+
+def _bury(connection: Connection, names: Sequence[str]) -> tuple[str, ...]:
+    connection.execute(delete(tables.leases).where(tables.leases.c.owner.in_(names)))
+    gone = connection.execute(
+        delete(tables.workers).where(tables.workers.c.name.in_(names)).returning(tables.workers.c.name)
+    )
+    return tuple(sorted(gone.scalars()))
 
 
 def _number(incident_id: str) -> int | None:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of the versions so far, each only adds tables
 
 
 class Moment(TypeDecorator[datetime]):
@@ -30,7 +41,7 @@ settings = Table(
     "mendline_settings",
     metadata,
     Column("name", String(64), primary_key=True),
-    Column("number", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False),
 )
 
 incidents = Table(
@@ -115,4 +126,12 @@ leases = Table(
     Column("name", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("expires_at", Moment, nullable=False),
+)
+
+# Who is not in here is dead, and stays dead: a worker that comes back takes a new name.
+workers = Table(
+    "mendline_workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("beat_at", Moment, nullable=False),
 )

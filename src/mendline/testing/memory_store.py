@@ -37,6 +37,8 @@ class MemoryStore:
         self._approvals: dict[str, Approval] = {}
         self._claims: dict[str, str] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
+        self._workers: dict[str, datetime] = {}
+        self._last_token = 0
 
     def open_incident(self, incident: Incident) -> OpenResult:
         with self._lock:
@@ -94,6 +96,13 @@ class MemoryStore:
     def set_cursor(self, name: str, value: str) -> None:
         with self._lock:
             self._cursors[name] = value
+
+    def move_cursor(self, name: str, before: str | None, after: str) -> bool:
+        with self._lock:
+            if self._cursors.get(name) != before:
+                return False
+            self._cursors[name] = after
+            return True
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         with self._lock:
@@ -178,6 +187,40 @@ class MemoryStore:
         with self._lock:
             if name in self._leases and self._leases[name][0] == owner:
                 del self._leases[name]
+
+    def next_token(self) -> int:
+        with self._lock:
+            self._last_token = max(self._last_token + 1, int(self._now().timestamp()))
+            return self._last_token
+
+    def join_worker(self, name: str) -> None:
+        with self._lock:
+            self._workers[name] = self._now()
+
+    def beat(self, name: str) -> float | None:
+        with self._lock:
+            if name not in self._workers:
+                return None
+            silent_s = (self._now() - self._workers[name]).total_seconds()
+            self._workers[name] = self._now()
+            return silent_s
+
+    def leave_worker(self, name: str) -> None:
+        with self._lock:
+            self._workers.pop(name, None)
+            self._leases = {lease: held for lease, held in self._leases.items() if held[0] != name}
+
+    def bury_workers(self, silent_s: float) -> tuple[str, ...]:
+        with self._lock:
+            last = self._now() - timedelta(seconds=silent_s)
+            dead = tuple(sorted(name for name, beat_at in self._workers.items() if beat_at <= last))
+            for name in dead:
+                self.leave_worker(name)
+            return dead
+
+    def workers(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(sorted(self._workers))
 
     def close(self) -> None:
         """Nothing to give back."""
