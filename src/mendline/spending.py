@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -48,12 +47,11 @@ class Purse:
     """The budget of one configured model. Kept in the state database, so it holds over restarts.
 
     The most that a request can cost is reserved before it is sent and corrected by what it did cost: a crash in between
-    leaves the budget too small rather than too large. One process per state directory, hence a lock is enough.
+    leaves the budget too small rather than too large.
     """
 
     def __init__(self, settings: Model, store: Store, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.settings, self._store, self._now = settings, store, now
-        self._lock = threading.Lock()
 
     def spent_on(self, incident_id: str) -> Spent:
         """All that was asked for one incident so far."""
@@ -66,30 +64,35 @@ class Purse:
         """
         most = self._spent(input_tokens, self.settings.max_answer_tokens)
         incident, day = _of_incident(incident_id), f"model:day:{self._now():%Y-%m-%d}"
-        with self._lock:
-            after = {account: self._read(account).plus(most) for account in (incident, day)}
-            self._check(after[incident], after[day])
-            for account, spent in after.items():
-                self._write(account, spent)
+        self._change(incident, lambda spent: self._within_incident(spent.plus(most)))
+        try:
+            self._change(day, lambda spent: self._within_day(spent.plus(most)))
+        except NoAnswer:
+            self._change(incident, lambda spent: spent.plus(most, -1))
+            raise
         return Reservation(accounts=(incident, day), most=most)
 
     def settle(self, reserved: Reservation, input_tokens: int, output_tokens: int) -> None:
         """Replace what was reserved by what the request used; (0, 0) for one that was refused."""
         used = self._spent(input_tokens, output_tokens)
-        with self._lock:
-            for account in reserved.accounts:
-                self._write(account, self._read(account).plus(reserved.most, -1).plus(used))
+        for account in reserved.accounts:
+            self._change(account, lambda spent: spent.plus(reserved.most, -1).plus(used))
 
-    def _check(self, incident: Spent, day: Spent) -> None:
+    def _within_incident(self, spent: Spent) -> Spent:
         limits = self.settings
-        if incident.request_count > limits.max_steps:
+        if spent.request_count > limits.max_steps:
             raise NoAnswer(f"its {limits.max_steps} steps for this incident are used up")
-        if incident.token_count > limits.max_tokens:
+        if spent.token_count > limits.max_tokens:
             raise NoAnswer(f"the {limits.max_tokens:,} tokens for this incident do not suffice")
-        if limits.max_cost_per_incident is not None and incident.cost > limits.max_cost_per_incident:
+        if limits.max_cost_per_incident is not None and spent.cost > limits.max_cost_per_incident:
             raise NoAnswer("the money for this incident does not suffice")
-        if limits.max_cost_per_day is not None and day.cost > limits.max_cost_per_day:
+        return spent
+
+    def _within_day(self, spent: Spent) -> Spent:
+        limit = self.settings.max_cost_per_day
+        if limit is not None and spent.cost > limit:
             raise NoAnswer("the money for this day does not suffice")
+        return spent
 
     def _spent(self, input_tokens: int, output_tokens: int) -> Spent:
         prices = self.settings.prices
@@ -97,11 +100,18 @@ class Purse:
         return Spent(request_count=1, input_token_count=input_tokens, output_token_count=output_tokens, cost=cost)
 
     def _read(self, account: str) -> Spent:
-        kept = self._store.cursor(account)
-        return Spent(**json.loads(kept)) if kept else Spent()
+        return _parsed(self._store.cursor(account))
 
-    def _write(self, account: str, spent: Spent) -> None:
-        self._store.set_cursor(account, json.dumps(asdict(spent)))
+    def _change(self, account: str, change: Callable[[Spent], Spent]) -> None:
+        """Change an account as if nobody else did: other threads, and other workers, may at the same time."""
+        while True:
+            kept = self._store.cursor(account)
+            if self._store.move_cursor(account, kept, json.dumps(asdict(change(_parsed(kept))))):
+                return
+
+
+def _parsed(kept: str | None) -> Spent:
+    return Spent(**json.loads(kept)) if kept else Spent()
 
 
 def _of_incident(incident_id: str) -> str:

@@ -69,15 +69,32 @@ def test_an_idle_poll_writes_nothing() -> None:
     class Counting(MemoryStore):
         writes = 0
 
-        def set_cursor(self, name: str, value: str) -> None:
+        def move_cursor(self, name: str, before: str | None, after: str) -> bool:
             self.writes += 1
-            super().set_cursor(name, value)
+            return super().move_cursor(name, before, after)
 
     store = Counting()
     poller = Poller(an_engine(), store, on_run=lambda run: None)
     for _ in range(5):
         poller.poll()
     assert store.writes == 1
+
+
+def test_a_slow_poll_does_not_take_back_where_a_quicker_one_of_another_worker_came_to() -> None:
+    engine, store = an_engine(), MemoryStore()
+    Poller(engine, store, on_run=lambda run: None).poll()
+    engine.run()
+
+    def overtaken(run: FinishedRun) -> None:
+        engine.run()
+        quick.poll()
+
+    quick = Poller(engine, store, on_run=lambda run: None)
+    slow = Poller(engine, store, on_run=overtaken)
+    slow.poll()
+    again: list[FinishedRun] = []
+    Poller(engine, store, on_run=again.append).poll()
+    assert again == []
 
 
 class Story:
@@ -104,11 +121,11 @@ class Story:
 
     def killed_before_the_cursor(self) -> None:
         class Dying(MemoryStore):
-            def set_cursor(self, name: str, value: str) -> None:
+            def move_cursor(self, name: str, before: str | None, after: str) -> bool:
                 raise Killed
 
         dying = Dying()
-        MemoryStore.set_cursor(dying, "engine:memory", self.store.cursor("engine:memory") or "")
+        dying.set_cursor("engine:memory", self.store.cursor("engine:memory") or "")
         with contextlib.suppress(Killed):
             Poller(self.engine, dying, on_run=self.open_once).poll()
 

@@ -19,7 +19,8 @@ class Poller:
 
     The cursor is kept in the store under `engine:<name>`. It moves only after the callback has returned for every run of a
     poll, or has refused it `MOST_TRIES` times: after a crash in between, those runs are handed over again, and the callback
-    must know them again. A run that cannot be handled does not hold up those after it.
+    must know them again; so after a poll of another worker at the same time. A run that cannot be handled does not hold up
+    those after it.
     """
 
     def __init__(self, engine: Engine, store: Store, *, on_run: Callable[[FinishedRun], None]) -> None:
@@ -42,8 +43,8 @@ class Poller:
         troubles = [trouble for run in runs if (trouble := self._hand_over(run)) is not None]
         if troubles:
             raise troubles[0]
-        if following != cursor:
-            self._store.set_cursor(self._name, following)
+        if following != cursor:  # and not past where another worker has moved it meanwhile
+            self._store.move_cursor(self._name, cursor, following)
         self._done.clear()
         self._refusals.clear()
         return runs
