@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from mendline import registry
+from mendline import approvals, registry
 from mendline.checkup import examine_dataset
 from mendline.classify.model import LanguageModel
 from mendline.config import Config, Dataset, Model
@@ -19,6 +19,7 @@ from mendline.engines.base import Engine
 from mendline.errors import InputError, MendlineError, RefusedByPolicy
 from mendline.hands import Hands
 from mendline.incident import (
+    Answer,
     Classification,
     Declined,
     Failure,
@@ -41,7 +42,7 @@ from mendline.redaction import Redactor
 from mendline.scorecard.metrics import serve_metrics
 from mendline.spending import Purse
 from mendline.steps import Steps
-from mendline.stores.base import IncidentRecord, Store
+from mendline.stores.base import Approval, IncidentRecord, Store
 from mendline.stores.sql import SqlStore
 from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
 from mendline.warehouses.base import Warehouse
@@ -66,9 +67,7 @@ class App:
             for name, item in config.engines.items()
         }
         self.warehouses: Mapping[str, Warehouse] = {
-            name: registry.load("warehouses", item.kind)(
-                name, config.path(item.path), lock_timeout_s=item.lock_timeout_seconds
-            )
+            name: registry.load("warehouses", item.kind)(name, item, root=config.root)
             for name, item in config.warehouses.items()
         }
         self.services = Services(
@@ -243,6 +242,21 @@ def investigator(config: Config, store: Store, playbook: Playbook, redactor: Red
         return None
     model = LanguageModel(config.model, Purse(config.model, store), redactor)
     return Investigator(model=model, playbook=playbook, store=store)
+
+
+def answer(config: Config, store: Store, asked: Approval, given: Answer) -> Approval:
+    """Answer what a plan asks, for good, and wake its incident, in whatever process it waits. Twice is once.
+
+    Raises: `RefusedByPolicy` when the answer does not count.
+    """
+    standing = approvals.give(store, asked, given, config.policy.approvers)
+    record = store.incident(asked.incident_id)
+    # The answer is kept: an incident that cannot be woken, or has no workflow yet, finds it when it looks by itself.
+    with suppress(MendlineError):
+        if record is not None:
+            durable = Durable(config.path(config.state.directory))
+            durable.send(_workflow_id(record.incident), approvals.TOPIC, standing.key, standing.key)
+    return standing
 
 
 def _model_line(model: Model) -> str:

@@ -10,13 +10,23 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mendline.errors import ConfigError
 from mendline.incident import FailureType
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
-Decision = Literal["auto", "ask", "suggest", "off"]
+UnquotedOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML reads a bare off as false
+Decision = Annotated[Literal["auto", "ask", "suggest", "off"], UnquotedOff]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -73,6 +83,21 @@ class DuckDBWarehouse(Section):
     lock_timeout_seconds: float = Field(
         default=60.0, gt=0, description="How long to wait while a pipeline holds the file."
     )
+
+
+class PostgresWarehouse(Section):
+    """A PostgreSQL database; needs `pip install 'mendline[postgres]'`."""
+
+    kind: Literal["postgres"] = Field(description="The make of the warehouse.")
+    url: SecretStr = Field(
+        description="`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; use ${VARIABLE} for the password, or leave it to "
+        "`~/.pgpass`. Directly to the server, not through a pooler that shares sessions."
+    )
+    lock_timeout_seconds: float = Field(default=30.0, gt=0, description="How long a write waits for a lock.")
+    statement_timeout_seconds: float = Field(default=600.0, gt=0, description="How long one statement may take.")
+
+
+Warehouse = Annotated[DuckDBWarehouse | PostgresWarehouse, Field(discriminator="kind")]
 
 
 class HttpSource(Section):
@@ -199,6 +224,8 @@ class ChangeWindow(Section):
         # YAML reads an unquoted 22:30 as the number 22 * 60 + 30 (but not 0:30), and pydantic a number as seconds.
         if isinstance(value, int) and 60 <= value <= 24 * 60:
             return time(value // 60 % 24, value % 60)
+        if isinstance(value, time):
+            return value
         if not isinstance(value, str) or not re.fullmatch(r"\d\d?:\d\d", value):
             raise ValueError(f"`{value}` is no time of day; write it like `08:30`")
         return "00:00" if value == "24:00" else value.rjust(5, "0")
@@ -238,7 +265,9 @@ class Policy(Section):
         description="In order; the first that matches decides. A less sure plan is never allowed more than a surer one "
         "would be.",
     )
-    default: Literal["suggest", "off"] = Field(default="suggest", description="What happens where no rule matches.")
+    default: Annotated[Literal["suggest", "off"], UnquotedOff] = Field(
+        default="suggest", description="What happens where no rule matches."
+    )
     shadow: bool = Field(
         default=False,
         description="Plan and record what would have been done, and touch nothing: `auto` and `ask` become `suggest`.",
@@ -391,7 +420,7 @@ class Config(Section):
     state: State = State()
     engines: dict[Name, DagsterEngine]
     pipelines: dict[Name, Pipeline]
-    warehouses: dict[Name, DuckDBWarehouse] = Field(default_factory=dict)
+    warehouses: dict[Name, Warehouse] = Field(default_factory=dict)
     sources: dict[Name, Source] = Field(default_factory=dict)
     datasets: dict[Name, Dataset] = Field(default_factory=dict)
     policy: Policy = Policy()

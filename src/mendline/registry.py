@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from mendline.errors import PluginError
+from mendline.errors import ConfigError, PluginError
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "engines": {"dagster": "mendline.engines.dagster:Dagster"},
-    "warehouses": {"duckdb": "mendline.warehouses.duckdb:DuckDB"},
+    "warehouses": {
+        "duckdb": "mendline.warehouses.duckdb:from_config",
+        "postgres": "mendline.warehouses.postgres:from_config",
+    },
     "notifiers": {
         "console": "mendline.notifiers.console:from_config",
         "apprise": "mendline.notifiers.apprise:from_config",
@@ -71,6 +74,8 @@ def _offers(family: str) -> dict[str, EntryPoint]:
 def _imported(family: str, offer: EntryPoint) -> Any:
     try:
         return offer.load()
+    except ConfigError:  # it says itself what is missing
+        raise
     # Whatever somebody else's module raises while it is imported is a broken plugin, not a broken Mendline.
     except Exception as error:
         raise PluginError(

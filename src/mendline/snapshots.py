@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from mendline.config import Dataset
 from mendline.errors import Rejected
 from mendline.schema.paths import leaf_sql
 from mendline.stores.base import ColumnProfile, Snapshot
 from mendline.tools.base import Services
-from mendline.warehouses.base import Column, Session, TableSchema, Warehouse
+from mendline.warehouses.base import Column, Session, TableSchema, Values, Warehouse
 from mendline.warehouses.names import relation
 from mendline.warehouses.types import leaves
 
 LOG = logging.getLogger("mendline")
 SKETCH_SIZE = 64
 TOP_COUNT = 10
+BY_TEXT = ("json", "array", "map", "struct", "other", "binary", "boolean", "uuid")
 FEW_VALUES = 50  # a column with at most so many values has its most frequent ones kept
-HASH_SPACE = 2**64
 # Words of column names that speak of a person; such a column has no values kept, only their shape.
 PERSONAL = frozenset(
     [
@@ -93,6 +94,7 @@ def take_snapshot(dataset: Dataset, run_id: str, warehouse: Warehouse) -> Snapsh
             return None
         flat = leaves(schema, warehouse.dialect)
         row_count, profiles = profile(session, warehouse, dataset, schema, flat.columns)
+        view_sql = session.view_sql(dataset.view) if dataset.view else None
     return Snapshot(
         dataset=dataset.name,
         run_id=run_id,
@@ -100,6 +102,7 @@ def take_snapshot(dataset: Dataset, run_id: str, warehouse: Warehouse) -> Snapsh
         schema=flat,
         row_count=row_count,
         profiles=profiles,
+        view_sql=view_sql,
     )
 
 
@@ -112,27 +115,36 @@ def batch_sql(warehouse: Warehouse, dataset: Dataset) -> str:
 def profile(
     session: Session, warehouse: Warehouse, dataset: Dataset, schema: TableSchema, columns: Iterable[Column]
 ) -> tuple[int, tuple[ColumnProfile, ...]]:
-    """Profile leaves of the current batch in two passes over the table, however many leaves there are.
+    """Profile leaves of the current batch: the rows, then their figures, then a sketch of their values.
 
-    Pass 1 counts; pass 2 takes a bottom-k sketch of the values' hashes, looking only at hashes small enough to be in it,
-    and the frequencies of columns with few values. Distinct counts are approximate (about 2 %) above a few thousand.
+    The sketch is of the values' hashes (bottom-k), with the frequencies of columns with few values. Distinct counts are
+    approximate (a few percent) where there are many.
     """
-    wanted = [(column, str(leaf_sql(warehouse, schema, column.name))) for column in columns]
     source = batch_sql(warehouse, dataset)
+    row_count = int(session.rows(f"SELECT count(*) {source}")[0][0])
+    wanted = [(column, str(leaf_sql(warehouse, schema, column.name))) for column in columns]
+    if not wanted:
+        return row_count, ()
+    figures = _figures(session, warehouse, wanted, source, row_count)
+    asked = [_values_of(sql, int(figure[1])) for (_, sql), figure in zip(wanted, figures, strict=True)]
+    found = session.rows(warehouse.idiom.values_query(asked, source, SKETCH_SIZE))[0]
+    return row_count, tuple(
+        _profile(column, row_count, figure, found[2 * index] or (), found[2 * index + 1] or {})
+        for index, ((column, _), figure) in enumerate(zip(wanted, figures, strict=True))
+    )
+
+
+def _figures(
+    session: Session, warehouse: Warehouse, wanted: Sequence[tuple[Column, str]], source: str, row_count: int
+) -> list[tuple[Any, ...]]:
+    """Per leaf: filled rows, distinct values, the least and the greatest as text. One pass over the table."""
     counts = [
-        f"count({sql}), approx_count_distinct({_text(sql)}), CAST(min({_ordered(column, sql)}) AS VARCHAR), "
-        f"CAST(max({_ordered(column, sql)}) AS VARCHAR)"
+        f"count({sql}), {warehouse.idiom.distinct_count(_text(sql), row_count)}, "
+        f"CAST(min({_ordered(column, sql)}) AS VARCHAR), CAST(max({_ordered(column, sql)}) AS VARCHAR)"
         for column, sql in wanted
     ]
-    ((row_count, *figures),) = session.rows(f"SELECT {', '.join(['count(*)', *counts])} {source}")
-    passes = [tuple(figures[index * 4 : index * 4 + 4]) for index in range(len(wanted))]
-    values = [_values_sql(sql, int(figure[1])) for (_, sql), figure in zip(wanted, passes, strict=True)]
-    second = session.rows(f"SELECT {', '.join(values)} {source}")[0] if values else ()
-    found = []
-    for index, ((column, _), figure) in enumerate(zip(wanted, passes, strict=True)):
-        hashes, frequencies = second[index * 2], second[index * 2 + 1]
-        found.append(_profile(column, int(row_count), figure, hashes or (), frequencies or {}))
-    return int(row_count), tuple(found)
+    ((*found,),) = session.rows(f"SELECT {', '.join(counts)} {source}")
+    return [tuple(found[index * 4 : index * 4 + 4]) for index in range(len(wanted))]
 
 
 def _text(sql: str) -> str:
@@ -140,19 +152,12 @@ def _text(sql: str) -> str:
 
 
 def _ordered(column: Column, sql: str) -> str:
-    """What min and max are taken of: nested and JSON values have no useful order but that of their text."""
-    return _text(sql) if column.logical_type in ("json", "array", "map", "struct", "other", "binary") else sql
+    """What min and max are taken of: values without an order of use, or in some engine without any, by their text."""
+    return _text(sql) if column.logical_type in BY_TEXT else sql
 
 
-def _values_sql(sql: str, distinct_count: int) -> str:
-    hashed = f"hash({_text(sql)})"
-    # Eight times the hashes that the sketch needs pass this bound on average, so that the k smallest are among them.
-    bound = HASH_SPACE - 1 if distinct_count <= SKETCH_SIZE * 16 else HASH_SPACE * SKETCH_SIZE * 8 // distinct_count
-    sketch = (
-        f"list_sort(list(DISTINCT {hashed}) FILTER (WHERE {sql} IS NOT NULL AND {hashed} <= {bound}))[1:{SKETCH_SIZE}]"
-    )
-    frequencies = f"histogram({_text(sql)})" if distinct_count <= FEW_VALUES else "NULL"
-    return f"{sketch}, {frequencies}"
+def _values_of(sql: str, distinct_count: int) -> Values:
+    return Values(text=_text(sql), distinct_count=distinct_count, is_few=distinct_count <= FEW_VALUES)
 
 
 def _profile(

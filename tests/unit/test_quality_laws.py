@@ -75,6 +75,12 @@ class Session:
         )
         return TableSchema(table=table, columns=tuple(columns))
 
+    def lock(self, table: str) -> None:
+        """Nobody else is here."""
+
+    def obstacle_to_moving(self, table: str) -> str:
+        return ""
+
     def view_sql(self, view: str) -> str | None:
         rows = self.rows("SELECT sql FROM duckdb_views() WHERE schema_name || '.' || view_name = ?", [view])
         return rows[0][0].split(" AS ", 1)[1].rstrip(";\n") if rows else None

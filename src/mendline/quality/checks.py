@@ -244,9 +244,7 @@ class CheckBuilder:
         yield self.check("range", [column.name], " OR ".join(conditions))
 
     def pattern(self, column: str, pattern: str, name: str = "") -> Iterator[RowCheck]:
-        sought = exp.RegexpLike(this=exp.column("mendline_value"), expression=exp.Literal.string(pattern))
-        dialect = self.landing.warehouse.dialect
-        found = sought.sql(dialect=dialect).replace("mendline_value", self.as_text(column), 1)
+        found = row_sql(self.landing.warehouse).matches(self.as_text(column), pattern)
         yield self.check("pattern", [column], f"NOT {found}", name)
 
     def allowed(self, column: str, values: Sequence[str], name: str = "") -> Iterator[RowCheck]:
@@ -271,8 +269,9 @@ class CheckBuilder:
         """
         place = self.landing
         address = row_sql(place.warehouse).address
-        if any(column.lower() == address for column in place.schema.names):
-            raise NotApplicable(f"`{self.dataset.landing}` has a column `{address}`: its rows cannot be told apart")
+        obstacle = self.session.obstacle_to_moving(self.dataset.landing)
+        if obstacle:
+            raise NotApplicable(f"{obstacle}: copies of a row cannot be told apart")
         keys = [self._key_value(column) for column in columns]
         key = keys[0] if len(keys) == 1 else f"({', '.join(keys)})"
         batch = f"FROM {place.table} WHERE {place.where} AND " + " AND ".join(f"{part} IS NOT NULL" for part in keys)

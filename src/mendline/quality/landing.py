@@ -11,6 +11,7 @@ from sqlglot.errors import SqlglotError
 
 from mendline.config import Dataset
 from mendline.errors import Rejected
+from mendline.schema.view import TWO_VALUES
 from mendline.warehouses.base import Session, TableSchema, Warehouse
 from mendline.warehouses.names import name_parts, relation
 from mendline.warehouses.types import leaves
@@ -85,7 +86,8 @@ class Landing:
     @property
     def payload(self) -> tuple[str, ...]:
         """The columns in which two rows must agree to be copies: all but a loader's own, which begin with `_`."""
-        return tuple(self.warehouse.quote(name) for name in self.schema.names if not name.startswith("_"))
+        kept = (column for column in self.schema.columns if not column.name.startswith("_"))
+        return tuple(self.warehouse.idiom.alike(column) for column in kept)
 
 
 def open_landing(dataset: Dataset, session: Session, warehouse: Warehouse) -> Landing | None:
@@ -163,14 +165,25 @@ def _origin(expression: exp.Expr, inner: Origins) -> tuple[str, ...]:
     if isinstance(expression, exp.Case) and _takes_either(expression):
         options = [_origin(branch.args["true"], inner) for branch in expression.args["ifs"]]
         return tuple(dict.fromkeys(leaf for option in options for leaf in option))
-    if not isinstance(expression, exp.Column | exp.Dot):
+    if isinstance(expression, exp.JSONExtractScalar | exp.JSONExtract):
+        parts = [_key_of_row(expression)]
+    elif isinstance(expression, exp.Column | exp.Dot):
+        parts = [part.name.lower() for part in expression.parts]
+    else:
         return ()
-    parts = [part.name.lower() for part in expression.parts]
     for start in (0, 1):  # the first part may be the table's alias
         leaf = inner.get(".".join(parts[start:]))
         if leaf is not None:
             return leaf
     return ()
+
+
+def _key_of_row(extract: exp.JSONExtractScalar | exp.JSONExtract) -> str:
+    """The column that an accommodated view takes out of its row as JSON; "" for any other piece of JSON."""
+    row = extract.this.unnest()
+    is_row = isinstance(row, exp.Anonymous) and row.name.lower() == "to_jsonb" and row.expressions[0].is_star
+    key = next(iter(extract.expression.find_all(exp.Literal)), None)
+    return key.name.lower() if is_row and key is not None else ""
 
 
 def _takes_either(case: exp.Case) -> bool:
@@ -179,5 +192,5 @@ def _takes_either(case: exp.Case) -> bool:
     See `Restoration.leaf`: the one that has a value, and an error when both have and differ.
     """
     default, branches = case.args.get("default"), case.args["ifs"]
-    is_error = isinstance(default, exp.Anonymous) and default.name.lower() == "error"
-    return case.this is None and is_error and len(branches) == 2
+    said = [literal.name for literal in default.find_all(exp.Literal)] if default is not None else []
+    return case.this is None and len(branches) == 2 and any(text.endswith(TWO_VALUES) for text in said)

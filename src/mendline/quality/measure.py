@@ -8,6 +8,7 @@ from decimal import Decimal
 from mendline.errors import Rejected
 from mendline.quality.checks import Checks, RowCheck, text
 from mendline.quality.expectations import TableRule
+from mendline.quality.row_sql import row_sql
 from mendline.quality.sql_guard import fill
 from mendline.warehouses.base import Session
 
@@ -171,6 +172,7 @@ def _metric(rule: TableRule, checks: Checks, session: Session) -> int:
         raise Rejected(f"`{checks.landing.name}` does not have {', '.join(rule.columns)}", operation="check")
     table, where, value = checks.landing.table, checks.landing.where, f"CAST({found[0]} AS VARCHAR)"
     listed = ", ".join(text(one) for one in rule.values)
+    matches = row_sql(checks.landing.warehouse).matches
     if rule.kind == "duplicate":
         key = ", ".join(found)
         repeated = f"SELECT count(*) - 1 AS surplus FROM {table} WHERE {where} GROUP BY {key} HAVING count(*) > 1"
@@ -178,7 +180,7 @@ def _metric(rule: TableRule, checks: Checks, session: Session) -> int:
     elif rule.kind == "invalid" and rule.values:
         sql = f"SELECT count(*) FROM {table} WHERE {where} AND {value} NOT IN ({listed})"
     elif rule.kind == "invalid":
-        sql = f"SELECT count(*) FROM {table} WHERE {where} AND NOT regexp_matches({value}, {text(rule.pattern or '')})"
+        sql = f"SELECT count(*) FROM {table} WHERE {where} AND NOT {matches(value, rule.pattern or '')}"
     else:
         extra = f" OR {value} IN ({listed})" if listed else ""
         sql = f"SELECT count(*) FROM {table} WHERE {where} AND ({found[0]} IS NULL{extra})"

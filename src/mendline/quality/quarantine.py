@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mendline.errors import NotSupported, Rejected
-from mendline.quality.row_sql import check_addressable, row_sql
+from mendline.quality.row_sql import row_sql
 from mendline.warehouses.base import Session, TableSchema, Warehouse
 from mendline.warehouses.names import relation, with_suffix
 
@@ -69,11 +69,11 @@ WHERE q.batch_id = ? AND q.state = 'held'"""
 # Both ways, to the copy: what would come back is what goes.
 CHANGED = """
 SELECT count(*) FROM (
-  (SELECT * FROM {table} WHERE {address} IN (SELECT address FROM {aside})
-   EXCEPT ALL SELECT {columns} FROM {aside})
+  (SELECT {exact} FROM {table} WHERE {address} IN (SELECT address FROM {aside})
+   EXCEPT ALL SELECT {exact} FROM (SELECT {columns} FROM {aside}) AS back)
   UNION ALL
-  (SELECT {columns} FROM {aside}
-   EXCEPT ALL SELECT * FROM {table} WHERE {address} IN (SELECT address FROM {aside}))
+  (SELECT {exact} FROM (SELECT {columns} FROM {aside}) AS back
+   EXCEPT ALL SELECT {exact} FROM {table} WHERE {address} IN (SELECT address FROM {aside}))
 ) AS lost"""
 OF_CALL = (
     "incident_id = ? AND (CAST(? AS TIMESTAMP) IS NULL OR quarantined_at = CAST(? AS TIMESTAMP)) AND state = 'held'"
@@ -120,7 +120,7 @@ def set_aside(  # noqa: PLR0913 - the signature that the repairs agreed on; all 
     names = _names(warehouse, table, schema, batch_id)
     names_sql = check_names if isinstance(check_names, SqlText) else _literal(",".join(_listed(check_names)))
     before = _count(session, names["table"])
-    drop_temporary(session, ASIDE, COPIES)
+    drop_temporary(session, warehouse, ASIDE, COPIES)
     make_quarantine(session, warehouse, table)
     session.execute(SELECT_ASIDE.format(**names, check_names=names_sql, predicate=f"({predicate_sql})"))
     moved = _count(session, ASIDE)
@@ -132,7 +132,7 @@ def set_aside(  # noqa: PLR0913 - the signature that the repairs agreed on; all 
     session.execute(KEEP.format(**names), [incident_id, batch_id, reason, _stamp(at or datetime.now(UTC))])
     session.execute("DELETE FROM {table} WHERE {address} IN (SELECT address FROM {aside})".format(**names))
     after, kept = _count(session, names["table"]), session.rows(KEPT.format(**names), [batch_id])[0][0]
-    drop_temporary(session, ASIDE, COPIES)
+    drop_temporary(session, warehouse, ASIDE, COPIES)
     if before != after + moved or kept != moved:
         found = f"`{table}` had {before} rows; {after} are left and {kept} of {moved} stand in quarantine"
         raise _not_set_aside(warehouse, f"{found}: rows would be lost")
@@ -150,6 +150,7 @@ def _names(warehouse: Warehouse, table: str, schema: TableSchema, batch_id: str)
         "digest": own.digest("t"),
         "payload": own.payload(schema.columns),
         "columns": own.columns_of(schema.columns, "payload"),
+        "exact": own.exactly(schema.columns),
         "batch": _literal(batch_id),
     }
 
@@ -173,9 +174,9 @@ def restore(session: Session, warehouse: Warehouse, table: str, *, incident_id: 
     call = [incident_id, stamp, stamp]
     expected = session.rows(f"SELECT count(*) FROM {quarantine} WHERE {OF_CALL}", call)[0][0]
     before = _count(session, target)
-    listed = ", ".join(warehouse.quote(name) for name in schema.names)
-    columns = row_sql(warehouse).columns_of(schema.columns, "payload")
-    session.execute(f"INSERT INTO {target} ({listed}) SELECT {columns} FROM {quarantine} WHERE {OF_CALL}", call)
+    own, listed = row_sql(warehouse), [warehouse.quote(name) for name in schema.names]
+    columns = own.columns_of(schema.columns, "payload")
+    session.execute(f"{own.insert_into(target, listed)} SELECT {columns} FROM {quarantine} WHERE {OF_CALL}", call)
     session.execute(BACK_BESIDE.format(quarantine=quarantine, chosen=OF_CALL), call)
     session.execute(f"DELETE FROM {quarantine} WHERE {OF_CALL}", call)
     after = _count(session, target)
@@ -211,17 +212,20 @@ def make_quarantine(session: Session, warehouse: Warehouse, table: str) -> None:
             session.execute(f"ALTER TABLE {quarantine} ADD COLUMN {name} {kind}")
 
 
-def drop_temporary(session: Session, *tables: str) -> None:
+def drop_temporary(session: Session, warehouse: Warehouse, *tables: str) -> None:
     """Drop temporary tables of this session, where they are."""
     for table in tables:
-        session.execute(f"DROP TABLE IF EXISTS temp.{table}")
+        session.execute(f"DROP TABLE IF EXISTS {row_sql(warehouse).temporary}.{table}")
 
 
 def _schema(session: Session, warehouse: Warehouse, table: str) -> TableSchema:
     schema = session.schema(table)
     if schema is None:
         raise NotSupported(f"there is no table `{table}`", system=warehouse.name, operation="set rows aside")
-    check_addressable(warehouse, schema)
+    obstacle = session.obstacle_to_moving(table)
+    if obstacle:
+        raise NotSupported(obstacle, system=warehouse.name, operation="set rows aside")
+    session.lock(table)
     return schema
 
 

@@ -6,7 +6,7 @@ import re
 
 from mendline.stores.base import ColumnProfile
 from mendline.warehouses.base import Column, Warehouse
-from mendline.warehouses.types import DECIMAL, family, is_narrowing, is_widening
+from mendline.warehouses.types import DECIMAL, column_type, family, is_narrowing, is_widening
 
 # (family now, family expected): the pairs whose values may mean the same in another spelling. Everything else (a number
 # that is now a date, a scalar that is now a struct) is refused. Timestamps with and without a zone are a change of
@@ -27,12 +27,13 @@ CASTABLE = frozenset(
         ("string", "string"),
     }
 )
+YEAR_FIRST, WITH_OFFSET = r"^\s*\d{4}[-/]", r":\d\d(\.\d+)?\s*[+-]\d"
 PLAIN_NUMBER = re.compile(r"^-?(0|[1-9]\d*)(\.\d+)?$")
 
 
-def present_sql(column: Column, sql: str, *, is_all_null: bool) -> str:
+def present_sql(warehouse: Warehouse, column: Column, sql: str, *, is_all_null: bool) -> str:
     """The value itself: of a JSON scalar its text, without the JSON quotes."""
-    return f"({sql} ->> '$')" if column.logical_type == "json" and not is_all_null else sql
+    return warehouse.idiom.json_text(sql) if column.logical_type == "json" and not is_all_null else sql
 
 
 def refuses(now: Column, expected: Column, before: ColumnProfile | None) -> str | None:
@@ -73,14 +74,16 @@ def failing_sql(warehouse: Warehouse, now: Column, expected: Column, sql: str) -
     target = expected.logical_type
     if family(target) == "number" and family(now.logical_type) != "boolean":
         number = warehouse.safe_cast(sql, "double")
-        conditions.append(f"{number} IS DISTINCT FROM CAST({cast} AS DOUBLE)")
+        double = column_type("double", warehouse.dialect)
+        conditions.append(f"{number} IS DISTINCT FROM CAST({cast} AS {double})")
     if target == "boolean" and family(now.logical_type) == "number":
         conditions.append(f"{warehouse.safe_cast(sql, 'double')} NOT IN (0, 1)")
     if target == "date":
         conditions.append(f"{warehouse.safe_cast(sql, 'timestamp')} IS DISTINCT FROM CAST({cast} AS TIMESTAMP)")
     if family(target) == "time" and target != "time" and now.logical_type in ("string", "json"):
-        conditions.append(f"NOT regexp_matches(CAST({sql} AS VARCHAR), '^\\s*\\d{{4}}[-/]')")
-        conditions.append(f"regexp_matches(CAST({sql} AS VARCHAR), ':\\d\\d(\\.\\d+)?\\s*[+-]\\d')")
+        text, matches = f"CAST({sql} AS VARCHAR)", warehouse.idiom.matches
+        conditions.append(f"NOT {matches(text, YEAR_FIRST)}")
+        conditions.append(matches(text, WITH_OFFSET))
     return f"({sql} IS NOT NULL AND ({' OR '.join(conditions)}))"
 
 

@@ -11,7 +11,7 @@ from mendline.schema.diff import normalised
 from mendline.schema.examine import Columns, Examination
 from mendline.schema.paths import leaf_sql
 from mendline.schema.renames import Rename
-from mendline.schema.view import Mapping, Restoration, outputs
+from mendline.schema.view import Mapping, Restoration
 from mendline.schema.widening import Overflow, find_overflows
 from mendline.snapshots import batch_sql
 from mendline.warehouses.base import Column, Session, Warehouse
@@ -87,7 +87,7 @@ def _check_ground(seen: Examination) -> None:
             f"dataset `{dataset.name}` has no contract view, so there is nothing that may be redefined",
             f"set `datasets.{dataset.name}.view`, or change the stage that reads `{dataset.landing}`",
         )
-    if seen.current_sql is None:
+    if seen.base_sql is None:
         raise CannotDecideError(f"the contract view `{dataset.view}` does not exist", "create the view again")
     if seen.reading is None:
         raise CannotDecideError(
@@ -256,7 +256,7 @@ class _Decision:
 
     def _expression(self, now: Column, *, is_all_null: bool = False) -> str:
         sql = str(leaf_sql(self.warehouse, self.landing, now.name))
-        return present_sql(now, sql, is_all_null=is_all_null)
+        return present_sql(self.warehouse, now, sql, is_all_null=is_all_null)
 
     def _filled(self, now: Column) -> int:
         sql = leaf_sql(self.warehouse, self.landing, now.name)
@@ -335,7 +335,7 @@ class _Decision:
 
     def _bound(self, sql: str) -> Columns | None:
         try:
-            return outputs(self.session, sql)
+            return self.session.outputs(sql)
         except Rejected:
             return None
 

@@ -12,7 +12,7 @@ from mendline.schema.diff import ChangeKind, SchemaDiff, compare
 from mendline.schema.paths import leaf_sql
 from mendline.schema.renames import Rename, find_renames
 from mendline.schema.values import overlap
-from mendline.schema.view import Reading, outputs, read_view, stub_sql
+from mendline.schema.view import Reading, read_view, stub_sql
 from mendline.schema.widening import Overflow, find_overflows
 from mendline.snapshots import batch_sql, profile
 from mendline.stores.base import Accommodation, ColumnProfile, Snapshot
@@ -31,7 +31,8 @@ class Examination:
 
     `landing` is the landing table now (None: gone), `now` its leaves. `expected` are the leaves that the view's own SELECT
     was written for, `origin` where they are known from ("accommodation", "snapshot", "contract", "" for nowhere).
-    `base_sql` is the SELECT as the team wrote it, `current_sql` what stands there (None: no such view). `view_columns` is
+    `base_sql` is the SELECT as the team wrote it, `current_sql` what stands there (None: no such view; then `base_sql` is
+    what is remembered of it). `view_columns` is
     what the view gives now, None when it does not bind (`view_error` says why); `expected_columns` what it gave when the
     landing table was as expected. `row_count` counts the current batch. `emptied` are the expected leaves that a landing
     table which keeps every column still has, and that the source no longer fills; `now` is without them. `former_stub` is an empty table over which
@@ -67,6 +68,11 @@ class Examination:
         return tuple(column for column in self.expected if self.reading.needs(column.name))
 
     @property
+    def is_view_gone(self) -> bool:
+        """Whether the view was there and is not any more: some engines drop it with the table that it reads."""
+        return self.current_sql is None and self.base_sql is not None
+
+    @property
     def is_as_expected(self) -> bool:
         """Whether the view binds and gives the columns that it should, in order."""
         return self.view_columns is not None and self.view_columns == self.expected_columns
@@ -96,8 +102,10 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         if landing is None:
             return Examination(dataset=dataset, landing=None, current_sql=current, base_sql=current, contract=contract)
         now = leaves(landing, warehouse.dialect)
-        kept = _in_force(services.store.accommodation(dataset.name), current)
-        base = kept.base_sql if kept else current
+        accommodation = services.store.accommodation(dataset.name)
+        known = _remembered(accommodation, snapshots) if current is None and dataset.view else current
+        kept = _in_force(accommodation, known)
+        base = kept.base_sql if kept else known
         reading = read_view(base, dataset.landing, warehouse) if base else None
         shapes = _shapes(kept, snapshots, contract, now, warehouse)
         origin, expected, gave = _expectation(session, warehouse, reading, shapes, landing)
@@ -137,6 +145,14 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         former_stub=stub,
         emptied=emptied,
     )
+
+
+def _remembered(kept: Accommodation | None, snapshots: Sequence[Snapshot]) -> str | None:
+    """What a view that is gone was defined by, as it was last seen; None when nobody remembers."""
+    seen = [(snapshot.taken_at, snapshot.view_sql) for snapshot in snapshots[:1]]
+    if kept is not None:
+        seen.append((kept.changed_at, kept.current_sql))
+    return max(seen, key=lambda one: one[0])[1] if seen else None
 
 
 def _in_force(kept: Accommodation | None, current: str | None) -> Accommodation | None:
@@ -203,7 +219,7 @@ def _expectation(
         if not columns:
             continue
         try:
-            return origin, columns, outputs(session, reading.over(stub_sql(columns, landing, warehouse)))
+            return origin, columns, session.outputs(reading.over(stub_sql(columns, landing, warehouse)))
         except Rejected:
             continue
     return "", (), ()
@@ -221,7 +237,7 @@ def _former_stub(
     for columns in shapes if reading else ():
         stub = stub_sql(columns, landing, warehouse) if columns else ""
         try:
-            if stub and reading and outputs(session, reading.over(stub)):
+            if stub and reading and session.outputs(reading.over(stub)):
                 return stub
         except Rejected:
             continue
@@ -232,7 +248,7 @@ def _view_now(session: Session, sql: str | None) -> tuple[Columns | None, str]:
     if sql is None:
         return None, ""
     try:
-        return outputs(session, sql), ""
+        return session.outputs(sql), ""
     except Rejected as error:
         return None, str(error)
 

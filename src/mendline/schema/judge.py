@@ -58,11 +58,10 @@ def _judge_unbroken(seen: Examination, changes: str) -> tuple[FindingVerdict, st
 
 def _broken(seen: Examination, changes: str) -> str:
     """What is certainly broken, whatever the failure; "" when nothing is."""
-    name, view = seen.dataset.name, seen.dataset.view
-    if seen.landing is None:
-        return f"the landing table `{seen.dataset.landing}` is gone"
-    if seen.current_sql is not None and seen.view_columns is None:
-        return f"`{view}` no longer binds to `{name}`: {changes} ({seen.view_error})"
+    name = seen.dataset.name
+    gone = _gone(seen, changes)
+    if gone:
+        return gone
     if seen.current_sql is None and seen.diff.of(*BREAKING):
         return f"`{name}` changed: {changes}"
     moved = [old for old in seen.emptied if old in _needed(seen, seen.diff, *BREAKING, ChangeKind.CASE_CHANGED)]
@@ -71,6 +70,17 @@ def _broken(seen: Examination, changes: str) -> str:
     if seen.overflows:
         first = seen.overflows[0]
         return f"{first.failing_count} values of `{first.column}` need {first.wider}, `{first.target}` has {first.type}"
+    return ""
+
+
+def _gone(seen: Examination, changes: str) -> str:
+    name, view = seen.dataset.name, seen.dataset.view
+    if seen.landing is None:
+        return f"the landing table `{seen.dataset.landing}` is gone"
+    if seen.is_view_gone:
+        return f"`{view}` is gone, dropped with the former landing table it may be: {changes}"
+    if seen.current_sql is not None and seen.view_columns is None:
+        return f"`{view}` no longer binds to `{name}`: {changes} ({seen.view_error})"
     return ""
 
 

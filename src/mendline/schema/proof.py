@@ -8,7 +8,7 @@ from typing import Any
 from mendline.errors import Rejected
 from mendline.incident import Check
 from mendline.schema.paths import leaf_sql
-from mendline.schema.view import outputs, plain_outputs, read_view
+from mendline.schema.view import plain_outputs, read_view
 from mendline.warehouses.base import Session, Warehouse
 from mendline.warehouses.names import relation
 
@@ -21,7 +21,7 @@ def prove(
     `parameters` and `effects` are those of its plan and receipt.
     """
     try:
-        given = outputs(session, f"SELECT * FROM {relation(warehouse, parameters['view'])}")
+        given = session.outputs(f"SELECT * FROM {relation(warehouse, parameters['view'])}")
     except Rejected as error:
         return (Check(name="the view binds", passed=False, detail=str(error)),)
     expected = tuple((name, kind) for name, kind in parameters["columns"])
@@ -45,7 +45,8 @@ def _row_checks(
     view = relation(warehouse, parameters["view"])
     try:
         count = int(session.rows(f"SELECT count(*) FROM (SELECT * FROM {view})")[0][0])
-        session.rows(f"SELECT count(COLUMNS(*)) FROM {view}")
+        each = ", ".join(f"count({warehouse.quote(name)})" for name, _ in parameters["columns"])
+        session.rows(f"SELECT {each} FROM {view}")
     except Rejected as error:
         return [Check(name="every value of the view can be read", passed=False, detail=str(error))]
     checks = [Check(name="every value of the view can be read", passed=True)]
@@ -85,7 +86,7 @@ def _value_checks(session: Session, warehouse: Warehouse, parameters: Mapping[st
         given = session.rows(f"SELECT count({warehouse.quote(output)}) FROM {view}")[0][0]
         own = leaf_sql(warehouse, schema, mapping["column"]) if schema else None
         filled = f"{sql} IS NOT NULL OR {own} IS NOT NULL" if own else f"{sql} IS NOT NULL"
-        there = session.rows(f"SELECT count(*) FILTER ({filled}) FROM {landing}")[0][0]
+        there = session.rows(f"SELECT count(*) FILTER (WHERE {filled}) FROM {landing}")[0][0]
         checks.append(
             Check(
                 name=f"`{output}` has the values of `{mapping['source']}`",

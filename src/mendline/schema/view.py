@@ -19,6 +19,7 @@ from mendline.warehouses.names import name_parts, relation
 from mendline.warehouses.types import fields, leaves, logical_type, same_type
 
 SOURCE = "src"
+TWO_VALUES = "both have a value, and not the same"  # what a view says that finds two values for one column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,46 +162,53 @@ class Restoration:
     @property
     def expected(self) -> TableSchema:
         """The expected columns, not flattened, in order."""
-        return unflatten(self.mappings, self.now)
+        return unflatten(self.mappings, self.now, self.warehouse)
 
     def sql(self, *, is_tolerant: bool) -> str:
         """The subquery that gives exactly the expected columns, in their order.
 
-        Tolerant, it also binds when the landing table is again as it was: both shapes are added as empty typed rows, and
-        a column that may have either name takes the one that has a value, and fails when both have and differ.
+        Tolerant, it also binds when the landing table is again as it was, and a column that may have either name takes the
+        one that has a value, and fails when both have and differ.
         """
-        source = f"SELECT * FROM {relation(self.warehouse, self.landing)}"
+        table, stubs = relation(self.warehouse, self.landing), []
         if is_tolerant:
-            for stub in (self._stub(self.expected, self._changed(old=True)), self._stub(self.now, self._changed())):
-                source += f" UNION ALL BY NAME {stub}" if stub else ""
+            stubs = [self._stub(self.expected, self._changed(old=True)), self._stub(self.now, self._changed())]
+        source = self.warehouse.idiom.either_source(table, SOURCE, [stub for stub in stubs if stub])
         columns = [
             f"{self._restored(column, '', is_tolerant=is_tolerant)} AS {self.warehouse.quote(column.name)}"
             for column in self.expected.columns
         ]
-        return f"SELECT {', '.join(columns)} FROM ({source}) AS {SOURCE}"
+        return f"SELECT {', '.join(columns)} FROM {source}"
 
     def leaf(self, mapping: Mapping, *, is_tolerant: bool) -> str:
         """The expression that gives one expected leaf, in its expected type."""
-        old = leaf_sql(self.warehouse, self.expected, mapping.column, SOURCE)
+        old = self._read(self.expected, mapping.column, is_tolerant=is_tolerant)
         if mapping.kind == "default":
-            return str(old) if is_tolerant else f"CAST(NULL AS {mapping.type})"
-        new = str(leaf_sql(self.warehouse, self.now, mapping.source, SOURCE))
+            return str(old) if is_tolerant and old else f"CAST(NULL AS {mapping.type})"
         if mapping.kind in ("same", "wide"):
-            return new
-        cast = new if self._has_type(mapping) else f"CAST({new} AS {mapping.type})"
+            return self._read(self.now, mapping.source, is_tolerant=False)
+        new = self._read(self.now, mapping.source, is_tolerant=is_tolerant)
+        idiom, source = self.warehouse.idiom, self._source_type(mapping)
+        is_typed = same_type(source, mapping.type, self.warehouse.dialect)
+        cast = new if is_typed else idiom.cast(new, source, mapping.type)
         if mapping.kind == "cast" or not is_tolerant or mapping.column.lower() == mapping.source.lower():
             return cast
-        message = f"{mapping.column} and {mapping.source} both have a value, and not the same".replace("'", "''")
-        return (
-            f"CASE WHEN {old} IS NULL THEN {cast} WHEN {new} IS NULL OR {cast} = {old} THEN {old} "
-            f"ELSE error('{message}') END"
-        )
+        failure = idiom.failure(f"{mapping.column} and {mapping.source} {TWO_VALUES}", old, mapping.type)
+        return f"CASE WHEN {old} IS NULL THEN {cast} WHEN {new} IS NULL OR {cast} = {old} THEN {old} ELSE {failure} END"
 
-    def _has_type(self, mapping: Mapping) -> bool:
-        """Whether the source is of the expected type by itself, in either shape."""
+    def _read(self, shape: TableSchema, path: str, *, is_tolerant: bool) -> str:
+        """A leaf of either shape; where the engine needs it, in a way that bears that the column is not there."""
+        plain = leaf_sql(self.warehouse, shape, path, SOURCE)
+        column = next((one for one in shape.columns if one.name.lower() == path.lower()), None)
+        if not is_tolerant or column is None:
+            return str(plain)
+        return self.warehouse.idiom.either_column(SOURCE, column) or str(plain)
+
+    def _source_type(self, mapping: Mapping) -> str:
+        """The type that the source has by itself."""
         flat = leaves(self.now, self.warehouse.dialect)
         source = next((c for c in flat.columns if c.name.lower() == mapping.source.lower()), None)
-        return source is not None and same_type(source.type, mapping.type, self.warehouse.dialect)
+        return source.type if source is not None else ""
 
     def _restored(self, column: Column, prefix: str, *, is_tolerant: bool) -> str:
         path = f"{prefix}{column.name}"
@@ -211,7 +219,7 @@ class Restoration:
         if not prefix and self._is_untouched(column):
             return f"{SOURCE}.{self.warehouse.quote(column.name)}"
         parts = [
-            f"{self.warehouse.quote(name)} := {self._restored(_column(name, kind), f'{path}.', is_tolerant=is_tolerant)}"
+            f"{self.warehouse.quote(name)} := {self._restored(_column(name, kind, self.warehouse), f'{path}.', is_tolerant=is_tolerant)}"
             for name, kind in inner
         ]
         packed = f"struct_pack({', '.join(parts)})"
@@ -252,21 +260,25 @@ class Restoration:
         return f"SELECT {typed} WHERE false"
 
 
-def unflatten(parts: Sequence[Mapping | Column], now: TableSchema) -> TableSchema:
+def unflatten(parts: Sequence[Mapping | Column], now: TableSchema, warehouse: Warehouse) -> TableSchema:
     """The top-level columns whose leaves these are, in order of first mention.
 
-    A dotted name is a path, unless the table now has a column of exactly that name.
+    A dotted name is a path where the engine has structs, unless the table now has a column of exactly that name.
     """
     tree: dict[str, Any] = {}
     for leaf in parts:
         name = leaf.column if isinstance(leaf, Mapping) else leaf.name
-        steps = [name] if now.column(name) is not None else name.split(".")
+        is_name = now.column(name) is not None or not warehouse.idiom.has_structs
+        steps = [name] if is_name else name.split(".")
         node = tree
         for step in steps[:-1]:
             inner = node.setdefault(step, {})
             node = inner if isinstance(inner, dict) else node
         node[steps[-1]] = leaf.type
-    columns = [_column(name, _spelled(kind), position) for position, (name, kind) in enumerate(tree.items(), start=1)]
+    columns = [
+        _column(name, _spelled(kind), warehouse, position)
+        for position, (name, kind) in enumerate(tree.items(), start=1)
+    ]
     return TableSchema(table=now.table, columns=tuple(columns))
 
 
@@ -277,18 +289,15 @@ def _spelled(kind: Any) -> str:
     return f"STRUCT({inner})"
 
 
-def _column(name: str, kind: str, position: int = 1) -> Column:
-    return Column(name=name, type=kind, logical_type=logical_type(kind, "duckdb"), is_nullable=True, position=position)
+def _column(name: str, kind: str, warehouse: Warehouse, position: int = 1) -> Column:
+    logical = logical_type(kind, warehouse.dialect)
+    return Column(name=name, type=kind, logical_type=logical, is_nullable=True, position=position)
 
 
 def stub_sql(columns: Sequence[Column], now: TableSchema, warehouse: Warehouse) -> str:
     """An empty table of the given leaves, to see what a view gave when the landing table was like that."""
     typed = [
-        f"CAST(NULL AS {column.type}) AS {warehouse.quote(column.name)}" for column in unflatten(columns, now).columns
+        f"CAST(NULL AS {column.type}) AS {warehouse.quote(column.name)}"
+        for column in unflatten(columns, now, warehouse).columns
     ]
     return f"SELECT {', '.join(typed)} WHERE false"
-
-
-def outputs(session: Any, sql: str) -> tuple[tuple[str, str], ...]:
-    """The columns that a SELECT gives: (name, type). Raises `Rejected` when it does not bind."""
-    return tuple((str(row[0]), str(row[1])) for row in session.rows(f"DESCRIBE {sql}"))

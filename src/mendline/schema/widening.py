@@ -9,7 +9,7 @@ from typing import Any
 from mendline.config import Dataset
 from mendline.errors import Rejected
 from mendline.warehouses.base import Session, Warehouse
-from mendline.warehouses.names import name_parts, relation
+from mendline.warehouses.names import relation
 from mendline.warehouses.types import is_widening
 
 
@@ -23,18 +23,6 @@ class Overflow:
     wider: str
     failing_count: int
     obstacle: str = ""
-
-
-# DuckDB refuses to change the type of a column under a key, a UNIQUE, CHECK or foreign key constraint, and of any column
-# of a table that has an index. Source: tried by hand on DuckDB 2.0.0 (November 2026).
-CONSTRAINED = """
-SELECT constraint_type FROM duckdb_constraints()
-WHERE database_name = current_database() AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)
-  AND constraint_type <> 'NOT NULL'
-  AND list_contains(list_transform(constraint_column_names, lambda name: lower(name)), lower(?))"""
-INDEXED = """
-SELECT index_name FROM duckdb_indexes()
-WHERE database_name = current_database() AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)"""
 
 
 def find_overflows(
@@ -63,7 +51,7 @@ def find_overflows(
                         type=column.type,
                         wider=kind,
                         failing_count=count,
-                        obstacle=_obstacle(session, target, column.name),
+                        obstacle=session.obstacle_to_retype(target, column.name),
                     )
                 )
     return tuple(found)
@@ -84,30 +72,14 @@ def _failing(session: Session, warehouse: Warehouse, source: str, name: str, kin
     return int(rows[0][0])
 
 
-def _obstacle(session: Session, target: str, column: str) -> str:
-    *_, schema, table = ("main", *name_parts(target))
-    constraints = session.rows(CONSTRAINED, [schema, table, column])
-    if constraints:
-        return f"`{target}.{column}` is under a {constraints[0][0]} constraint"
-    index = index_of(session, target)
-    return f"`{target}` has the index `{index}`" if index else ""
-
-
-def index_of(session: Session, table: str) -> str:
-    """The name of an index of a table; "" when it has none. Such a table can be neither retyped nor renamed."""
-    *_, schema, name = ("main", *name_parts(table))
-    rows = session.rows(INDEXED, [schema, name])
-    return str(rows[0][0]) if rows else ""
-
-
 def narrow(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> None:
     """Give a widened column its former type back, if it is still the one that was widened and its values allow it."""
     schema = session.schema(one["target"])
     column = schema.column(one["column"]) if schema else None
-    if column is None or column.type != one["wider"]:
+    if column is None or column.type != one["wider"] or session.obstacle_to_retype(one["target"], one["column"]):
         return
     quoted, target = warehouse.quote(one["column"]), relation(warehouse, one["target"])
-    cast = f"TRY_CAST({quoted} AS {one['type']})"
+    cast = warehouse.safe_cast(quoted, one["type"])
     ((unfit,),) = session.rows(f"SELECT count(*) FROM {target} WHERE {quoted} IS NOT NULL AND {cast} IS NULL")
     if not unfit:
         session.execute(widen_sql(warehouse, one["target"], one["column"], one["type"]))

@@ -33,7 +33,10 @@ class ColumnProfile:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The schema and profile of one dataset's landing table after one good run; `schema` is flattened to leaves."""
+    """The schema and profile of one dataset's landing table after one good run; `schema` is flattened to leaves.
+
+    `view_sql` is the contract view's SELECT then, None without a view: some engines drop a view with the table it reads.
+    """
 
     dataset: str
     run_id: str
@@ -41,6 +44,7 @@ class Snapshot:
     schema: TableSchema
     row_count: int
     profiles: tuple[ColumnProfile, ...] = ()
+    view_sql: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,6 +94,7 @@ class ApplyQualityFilter:
     def _effect(self, plan: Plan, context: ToolContext, warehouse: Warehouse, session: Session) -> Receipt:
         wanted, at = plan.parameters, context.services.ledger.now()
         landing = wanted["landing"]
+        session.lock(landing)
         if _checksum(session, warehouse, landing, "TRUE") != wanted["everything"]:
             raise Rejected(
                 f"`{landing}` has changed since the plan was made; nothing was set aside, plan again",
@@ -271,6 +272,7 @@ def _plan(
 
 def _put_back(receipt: Receipt, warehouse: Warehouse, session: Session) -> None:
     undo = receipt.undo
+    session.lock(undo["landing"])
     if _checksum(session, warehouse, undo["landing"], "TRUE") != list(undo["rest"]):
         raise NotSupported(
             f"`{undo['landing']}` has been loaded again since; its rows stay in `{quarantine_of(undo['landing'])}`",

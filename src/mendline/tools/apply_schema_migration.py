@@ -17,8 +17,7 @@ from mendline.schema.decide import Desired, Refusal, SetAside, decide
 from mendline.schema.examine import Examination, examine
 from mendline.schema.judge import judge
 from mendline.schema.proof import prove
-from mendline.schema.view import outputs
-from mendline.schema.widening import index_of, narrow, widen_sql
+from mendline.schema.widening import narrow, widen_sql
 from mendline.stores.base import Accommodation
 from mendline.tools.base import ToolContext
 from mendline.warehouses.base import Session, Warehouse
@@ -58,10 +57,10 @@ class ApplySchemaMigration:
             elif not _changes_anything(seen, decision):
                 declined.append(_declined(f"nothing to change: `{dataset.view}` already gives what is expected"))
             else:
-                plan = _plan(seen, decision, context)
-                if plan.is_reversible:
-                    return plan
-                declined.insert(0, _declined(f"changing `{dataset.view}` could not be undone", "change it by hand"))
+                answer = _offer(seen, decision, context)
+                if isinstance(answer, Plan):
+                    return answer
+                declined.insert(0, answer)
         return declined[0] if declined else _declined("no dataset is configured for the failed stages")
 
     def is_done(self, plan: Plan, context: ToolContext) -> bool:
@@ -120,6 +119,17 @@ def _declined(reason: str, needed: str = "") -> Declined:
     return Declined(repair=NAME, reason=reason, needed=needed)
 
 
+def _offer(seen: Examination, decision: Desired, context: ToolContext) -> Plan | Declined:
+    """The plan, unless the engine cannot carry it out or take it back."""
+    try:
+        plan = _plan(seen, decision, context)
+    except NotSupported as error:
+        return _declined(str(error), f"change `{seen.dataset.view}` by hand")
+    if not plan.is_reversible:
+        return _declined(f"changing `{seen.dataset.view}` could not be undone", "change it by hand")
+    return plan
+
+
 def _changes_anything(seen: Examination, desired: Desired) -> bool:
     if desired.set_aside or desired.widen:
         return True
@@ -135,7 +145,8 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
     dataset, view = seen.dataset, str(seen.dataset.view)
     warehouse = context.services.warehouses[dataset.warehouse]
     sql = desired.sql if _view_changes(seen, desired) else str(seen.current_sql)
-    statements = _statements(seen, desired, sql, warehouse)
+    view_statements = _view_statements(seen, sql, warehouse)
+    statements = _statements(seen, desired, view_statements, warehouse)
     former = context.services.store.accommodation(dataset.name) if seen.accommodation else None
     return Plan(
         repair=NAME,
@@ -154,6 +165,7 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
             "former_stub": seen.former_stub,
             "base_sql": seen.base_sql,
             "sql": sql,
+            "view_statements": list(view_statements),
             "columns": [list(pair) for pair in desired.columns],
             "mappings": [mapping.as_json() for mapping in desired.mappings],
             "row_count": seen.row_count,
@@ -168,17 +180,19 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
         },
         confidence=_confidence(desired, context),
         moved_row_count=sum(part.count for part in desired.set_aside),
-        is_reversible=seen.view_columns is not None or (bool(seen.former_stub) and _can_park(dataset, warehouse)),
-        undo_summary=f"`{view}` gets its former SELECT back"
+        is_reversible=_is_reversible(seen, warehouse),
+        undo_summary=(f"`{view}` is dropped again" if seen.is_view_gone else f"`{view}` gets its former SELECT back")
         + (", the rows set aside return" if desired.set_aside else "")
         + (", widened columns are narrowed if their values allow it" if desired.widen else ""),
     )
 
 
-def _can_park(dataset: Dataset, warehouse: Warehouse) -> bool:
-    """Whether an undo may rename the landing table for a moment (see `_restore_view`)."""
+def _is_reversible(seen: Examination, warehouse: Warehouse) -> bool:
+    """Whether the former view can be made again: it binds, or it is gone, or the landing table can be parked meanwhile."""
+    if seen.view_columns is not None or seen.is_view_gone:
+        return True
     with warehouse.reading() as session:
-        return not index_of(session, dataset.landing)
+        return bool(seen.former_stub) and not session.obstacle_to_parking(seen.dataset.landing)
 
 
 def _confidence(desired: Desired, context: ToolContext) -> float:
@@ -198,7 +212,9 @@ def _set_aside_json(dataset: Dataset, parts: tuple[SetAside, ...]) -> dict[str, 
     }
 
 
-def _statements(seen: Examination, desired: Desired, sql: str, warehouse: Warehouse) -> tuple[str, ...]:
+def _statements(
+    seen: Examination, desired: Desired, view_statements: tuple[str, ...], warehouse: Warehouse
+) -> tuple[str, ...]:
     """The exact SQL, in the order of `_effect`; the rows set aside are shown by their selection."""
     statements: list[str] = []
     aside = _set_aside_json(seen.dataset, desired.set_aside)
@@ -206,19 +222,22 @@ def _statements(seen: Examination, desired: Desired, sql: str, warehouse: Wareho
         landing = relation(warehouse, seen.dataset.landing)
         statements.append(f"-- set aside: SELECT * FROM {landing} WHERE {aside['predicate']}")
     statements.extend(widen_sql(warehouse, one.target, one.column, one.wider) for one in desired.widen)
-    if sql != seen.current_sql:
-        statements.append(_create_view(warehouse, str(seen.dataset.view), sql))
-    return tuple(statements)
+    return (*statements, *view_statements)
 
 
-def _create_view(warehouse: Warehouse, view: str, sql: str) -> str:
-    return f"CREATE OR REPLACE VIEW {relation(warehouse, view)} AS {sql}"
+def _view_statements(seen: Examination, sql: str, warehouse: Warehouse) -> tuple[str, ...]:
+    """What gives the view its SELECT; () when it has it. Raises: `NotSupported` when the engine cannot."""
+    if sql == seen.current_sql:
+        return ()
+    with warehouse.reading() as session:
+        return session.view_statements(str(seen.dataset.view), sql)
 
 
 def _summary(seen: Examination, desired: Desired, sql: str) -> str:
     done: list[str] = []
     if sql != seen.current_sql:
         how = "gets the team's own SELECT back" if sql == seen.base_sql else "restores the expected columns"
+        how = f"is made again and {how}" if seen.is_view_gone else how
         done.append(f"`{seen.dataset.view}` {how}" + (f" ({'; '.join(desired.notes)})" if desired.notes else ""))
     done.extend(f"`{one.target}.{one.column}` becomes {one.wider}" for one in desired.widen)
     done.extend(f"{one.count} rows whose `{one.column}` does not cast are set aside" for one in desired.set_aside)
@@ -241,12 +260,7 @@ def _effect(session: Session, warehouse: Warehouse, plan: Plan, at: datetime) ->
     """Do everything in the caller's transaction, if the world is still the one that was planned for."""
     parameters = plan.parameters
     view = parameters["view"]
-    landing = session.schema(parameters["landing"])
-    if (
-        landing is None
-        or session.view_sql(view) != parameters["former_sql"]
-        or _columns_digest([(column.name, column.type) for column in landing.columns]) != parameters["landing_digest"]
-    ):
+    if not _is_world_of(session, parameters):
         raise Rejected(
             f"`{view}` or `{parameters['landing']}` has changed since the plan was made; nothing was done, plan again",
             system=warehouse.name,
@@ -255,8 +269,8 @@ def _effect(session: Session, warehouse: Warehouse, plan: Plan, at: datetime) ->
     moved = _move_aside(session, warehouse, parameters, at)
     for one in parameters["widen"]:
         session.execute(widen_sql(warehouse, one["target"], one["column"], one["wider"]))
-    if parameters["sql"] != parameters["former_sql"]:
-        session.execute(_create_view(warehouse, view, parameters["sql"]))
+    for statement in parameters["view_statements"]:
+        session.execute(statement)
     return Receipt(
         repair=NAME,
         key=plan.key,
@@ -286,6 +300,19 @@ def _effect(session: Session, warehouse: Warehouse, plan: Plan, at: datetime) ->
             "set_aside_at": at.isoformat() if moved else None,
         },
     )
+
+
+def _is_world_of(session: Session, parameters: Mapping[str, Any]) -> bool:
+    """Whether view and landing table are still what the plan was made for; from now on nobody changes the latter."""
+    landing = session.schema(parameters["landing"])
+    if landing is None or session.view_sql(parameters["view"]) != parameters["former_sql"]:
+        return False
+    session.lock(parameters["landing"])
+    now = [(column.name, column.type) for column in landing.columns]
+    if _columns_digest(now) != parameters["landing_digest"]:
+        return False
+    planned = parameters["view_statements"]
+    return not planned or list(session.view_statements(parameters["view"], parameters["sql"])) == planned
 
 
 def _move_aside(session: Session, warehouse: Warehouse, parameters: Mapping[str, Any], at: datetime) -> int:
@@ -351,31 +378,49 @@ def _recorded(session: Session, warehouse: Warehouse, key: str) -> Receipt | Non
     return from_json(Receipt, rows[0][0]) if rows else None
 
 
-def _binds(warehouse: Warehouse, sql: str) -> bool:
+def _binds(warehouse: Warehouse, sql: str | None) -> bool:
     """Asked before the transaction: a SELECT that does not bind would end it."""
     with warehouse.reading() as session:
         try:
-            return bool(outputs(session, sql))
+            return sql is None or bool(session.outputs(sql))
         except Rejected:
             return False
 
 
 def _restore_view(session: Session, warehouse: Warehouse, undo: Mapping[str, Any], *, is_bound: bool) -> None:
-    """Give the view its former SELECT back, also one that does not bind to the landing table of today.
+    """Give the view its former SELECT back, or none where there was none."""
+    if undo["former_sql"] is None:
+        session.execute(f"DROP VIEW {relation(warehouse, undo['view'])}")
+    elif is_bound:
+        _redefine(session, undo)
+    else:
+        _restore_unbound(session, warehouse, undo)
 
-    An engine refuses to create a view that does not bind. So, for the length of this statement and inside the caller's
-    transaction, an empty table of the shape that it binds to stands under the landing table's name.
+
+def _redefine(session: Session, undo: Mapping[str, Any]) -> None:
+    for statement in session.view_statements(undo["view"], undo["former_sql"]):
+        session.execute(statement)
+
+
+def _restore_unbound(session: Session, warehouse: Warehouse, undo: Mapping[str, Any]) -> None:
+    """Make a view again that does not bind to the landing table of today, which engines refuse.
+
+    So, for the length of this call and inside the caller's transaction, an empty table of the shape that it binds to
+    stands under the landing table's name.
     """
-    create = _create_view(warehouse, undo["view"], undo["former_sql"])
-    if is_bound:
-        session.execute(create)
-        return
+    obstacle = session.obstacle_to_parking(undo["landing"])
+    if obstacle:
+        raise NotSupported(
+            f"the former SELECT of `{undo['view']}` does not fit `{undo['landing']}` as it is now: {obstacle}",
+            system=warehouse.name,
+            operation="undo",
+        )
     landing = relation(warehouse, undo["landing"])
     own = warehouse.quote(name_parts(undo["landing"])[-1])
     parked = with_suffix(undo["landing"], "__mendline_parked")
     session.execute(f"ALTER TABLE {landing} RENAME TO {warehouse.quote(name_parts(parked)[-1])}")
     session.execute(f"CREATE TABLE {landing} AS {undo['former_stub']}")
-    session.execute(create)
+    _redefine(session, undo)
     session.execute(f"DROP TABLE {landing}")
     session.execute(f"ALTER TABLE {relation(warehouse, parked)} RENAME TO {own}")
 

@@ -53,6 +53,7 @@ SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
+    "work_mem": "128MB",  # a subquery that does not fit is run again for each row
     "idle_in_transaction_session_timeout": "600s",
 }
 # A connection that is cut without a word must not hold a worker for hours.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 from sqlglot import exp
@@ -92,6 +93,10 @@ WIDTHS: dict[str, dict[str, int]] = {
     "unsigned": {"UTINYINT": 8, "USMALLINT": 16, "UINT": 32, "UBIGINT": 64, "UINT128": 128},
     "float": {"FLOAT": 32, "DOUBLE": 64},
 }
+# What DECIMAL without digits means. PostgreSQL's has no limit; the most that can be declared stands for it.
+DECIMAL_DEFAULT: dict[str, tuple[int, int]] = {"duckdb": (18, 3), "postgres": (1000, 500)}
+# Text types by whether they may have a length; CHAR is left out, since it pads what it holds.
+TEXTS = ("TEXT", "VARCHAR")
 DECIMAL = re.compile(r"^decimal\((\d+),\s*(-?\d+)\)$")
 
 
@@ -115,7 +120,7 @@ def logical_type(spelling: str, dialect: str) -> str:
         return "other"
     if _kind(parsed) in ("DECIMAL", "BIGDECIMAL"):
         digits = [int(part.name) for part in parsed.expressions]
-        precision, scale = (*digits, 0)[:2] if digits else (18, 3)  # DuckDB's own default
+        precision, scale = (*digits, 0)[:2] if digits else DECIMAL_DEFAULT.get(dialect, (38, 0))
         return f"decimal({precision},{scale})"
     return LOGICAL.get(_kind(parsed), "other")
 
@@ -155,7 +160,13 @@ def is_widening(old: str, new: str, dialect: str) -> bool:
     was, now = (DECIMAL.match(logical_type(spelling, dialect)) for spelling in (old, new))
     if was and now and _kind(before) == _kind(after):
         return was[2] == now[2] and int(now[1]) > int(was[1])
+    if _kind(before) in TEXTS and _kind(after) in TEXTS:
+        return _length(before) < _length(after)
     return _holds_more(_kind(before), _kind(after))
+
+
+def _length(parsed: exp.DataType) -> float:
+    return float(parsed.expressions[0].name) if parsed.expressions else float("inf")
 
 
 def _holds_more(before: str, after: str) -> bool:
@@ -178,7 +189,11 @@ def leaves(schema: TableSchema, dialect: str) -> TableSchema:
     """
     flat: list[Column] = []
     for column in schema.columns:
-        for path, spelling in _walk(column.name, column.type, dialect):
+        parts = _walk(column.name, column.type, dialect)
+        if parts == [(column.name, column.type)]:  # what its adapter says of it stands
+            flat.append(replace(column, position=len(flat) + 1))
+            continue
+        for path, spelling in parts:
             flat.append(
                 Column(
                     name=path,
