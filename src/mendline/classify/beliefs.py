@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from mendline.classify import error_codes, log_grammar
 from mendline.classify.error_codes import CLASS, CONTEXT, MESSAGE, Hit, Meaning
 from mendline.classify.log_reader import ErrorRecord, LogReading
-from mendline.incident import FailureKind, FailureType
+from mendline.incident import FailureKind, FailureType, LogLine
 
 FACTOR_WRAPPER = 0.3  # an error that another error of its chain explains
 FACTOR_HANDLED = 0.12  # the program went on after it
+FACTOR_GAVE_UP = 0.8  # an error that was retried until the program gave up, in words or by saying nothing else
 FACTOR_ENDED_PROCESS = 0.75  # whatever the level: runners report a killed process as information
 FACTOR_LATER = 0.55  # an error after the first one that says something
 FACTOR_UNMARKED = 0.7  # words of trouble in a line with no error level and no class, beside lines that have them
@@ -21,6 +22,8 @@ FACTOR_CALM = 0.75  # a line that nothing marks as trouble, when no error says a
 FACTOR_CALM_BESIDE = 0.2
 FACTOR_CALM_LEVEL = 0.5  # its level says that nothing is wrong
 CALM_COUNT = 12
+FAINT = 0.3
+REPLY_DISTANCE = 8  # lines between a reply and the error that it explains
 CORROBORATION = 0.3
 
 _LOST_CONNECTION = frozenset(
@@ -28,6 +31,26 @@ _LOST_CONNECTION = frozenset(
 )
 _EXPLAINED_BY_PAGE = frozenset(
     {"malformed_file", "column_missing", "field_missing", "code_bug", "truncated_file", "invalid_value"}
+    | {"null_violation", "incomplete", "type_changed", "contract_mismatch"}
+)
+_REPLY_IN_TROUBLE = re.compile(
+    r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*|returned|answered|[Rr]eply|[Rr]esponse)[^\n]{0,24}?\b(?:5\d\d|429|410|401)\b"
+    r"|[\"'](?:status|state|code|error|errorCode|reason)[\"']\s?:\s?[\"']"
+    r"(?:error|degraded|fail(?:ed|ure)|unavailable|down|maintenance|throttled"
+    r"|[A-Z_]*(?:DOWN|UNAVAILABLE|SUNSET|MAINTENANCE|THROTTL\w*|RATE_LIMIT\w*|TOO_MANY\w*|UNREACHABLE|TIMEOUT))[\"']"
+)
+_REPLY_WELL = re.compile(r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*)[\s:=\"']{1,3}2\d\d\b")
+_GAVE_UP = re.compile(
+    r"(?i)giv(?:ing|en) up|gave up|retries exhausted|retry limit|limit for retries|max(?:imum)?[ _](?:retries|attempts)"
+    r"|no more retries|after \d+ (?:attempts|retries|tries)|all (?:attempts|retries) failed|abandon"
+)
+_TROUBLED = Meaning(
+    family="reply",
+    code="a reply that tells of trouble",
+    type=FailureType.API_FAILURE,
+    subtype="outage",
+    weight=0.95,
+    source="RFC 9110 section 15, RFC 9457: how a server tells of its own trouble",
 )
 _ENDS_PROCESSES = frozenset({"killed_process", "out_of_memory", "evicted"})
 _PRINTS_THE_VALUE = frozenset({"unparsable_value", "invalid_date", "invalid_value", "value_too_long"})
@@ -69,7 +92,25 @@ def beliefs_of(reading: LogReading) -> list[Belief]:
         if id(record) in fatal and says_something and speaking_chain is None and factor >= FACTOR_UNMARKED:
             speaking_chain = record.chain
         found.extend(_of_record(record, hits, factor))
-    return found + _page_before(reading, found) + _calm_words(reading, found)
+    found = found + _given_up(reading, found)
+    return found + _reply_before(reading, found) + _calm_words(reading, found)
+
+
+def _given_up(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
+    """What the last handled error says where the fatal ones only report that trying again did not help, or nothing."""
+    fatal = {id(error) for error in reading.fatal}
+    handled = [error for error in reading.errors if id(error) not in fatal]
+    if not handled or not fatal:
+        return []
+    says_so = any(_GAVE_UP.search(error.text) for error in reading.fatal)
+    strongest = max((_specific(b) for b in beliefs if id(b.record) in fatal), default=0.0)
+    if not says_so and strongest >= FAINT:
+        return []
+    return _of_record(handled[-1], _hits(handled[-1]), FACTOR_GAVE_UP)
+
+
+def _specific(belief: Belief) -> float:
+    return 0.0 if belief.subtype in SAYS_NOTHING else belief.weight
 
 
 def _calm_words(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
@@ -90,22 +131,32 @@ def _calm_words(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
     return found
 
 
-def _page_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
-    """A reply that is a web page explains the parse error that comes after it."""
+def _reply_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
+    """A reply that is a web page, or that says that the other side is in trouble, explains what fails on it afterwards."""
     failed = [
         b
         for b in beliefs
-        if b.record is not None and b.subtype in ("malformed_file", "outage_page") and b.weight >= 0.3
+        if b.record is not None and b.subtype in (*_EXPLAINED_BY_PAGE, "outage_page") and b.weight >= FAINT
     ]
     if not failed or failed[0].record is None:
         return []
     record = failed[0].record
-    for line in reversed([each for each in reading.context if each.number < record.line]):
+    before = [line for line in (*reading.context, *_handled_lines(reading)) if line.number < record.line]
+    for line in sorted(before, key=lambda each: -each.number):
         hits = [hit for hit in error_codes.messages_in(line.text) if hit.meaning.subtype == "outage_page"]
+        trouble = _REPLY_IN_TROUBLE.search(line.text) if line.number >= record.line - REPLY_DISTANCE else None
+        if trouble and not hits:
+            hits = [Hit(meaning=_TROUBLED, kind=MESSAGE, start=trouble.start(), end=trouble.end())]
         if hits:
             reply = ErrorRecord(class_name="", message=line.text.strip(), line=line.number, lines=(line,))
             return [Belief(hits[0].meaning.type, "outage_page", hits[0].meaning.weight * 0.85, reply, hits[0])]
+        if _REPLY_WELL.search(line.text):
+            return []
     return []
+
+
+def _handled_lines(reading: LogReading) -> list[LogLine]:
+    return [line for error in reading.errors if error.is_handled for line in error.lines]
 
 
 def _factor(record: ErrorRecord, is_fatal: bool, speaking_chain: int | None) -> float:
@@ -200,6 +251,7 @@ def explained(beliefs: list[Belief]) -> list[Belief]:
     """Lower the symptoms that a stronger cause explains."""
     is_resource = any(b.type is FailureType.RESOURCE and b.weight >= 0.5 and b.subtype for b in beliefs)
     is_page = any(b.subtype == "outage_page" and b.weight >= 0.55 for b in beliefs)
+    is_crash = any(b.subtype == "crash" and b.weight >= 0.4 for b in beliefs)
     found = []
     for belief in beliefs:
         scale = 1.0
@@ -207,6 +259,8 @@ def explained(beliefs: list[Belief]) -> list[Belief]:
             scale = 0.3
         if is_page and belief.subtype in _EXPLAINED_BY_PAGE:
             scale = 0.35
+        if is_crash and belief.subtype == "killed_process":
+            scale = 0.4
         found.append(Belief(belief.type, belief.subtype, belief.weight * scale, belief.record, belief.hit))
     return found
 

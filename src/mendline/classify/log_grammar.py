@@ -32,7 +32,9 @@ _LEVELS_BEFORE_COLON = {
 _LEVEL_OF = {
     **{word: level for level, words in _LEVELS_BEFORE_COLON.items() for word in words.split("|")},
     **dict.fromkeys(("ERR", "FEHLER", "ERREUR", "ERRO", "ERRORE", "ОШИБКА", "BŁĄD", "エラー", "错误"), "ERROR"),
-    "WARNING": "WARN",
+    **{"WARNING": "WARN", "CRIT": "CRITICAL", "FAIL": "ERROR", "DBUG": "DEBUG", "INFORMATION": "INFO"},
+    **{"10": "TRACE", "20": "DEBUG", "30": "INFO", "40": "WARN", "50": "ERROR", "60": "FATAL"},
+    **{"I": "INFO", "W": "WARN", "E": "ERROR", "F": "FATAL"},
 }
 # The words of a level, in the languages that PostgreSQL prints it in, as a log prefix or as a field of a structured log.
 LEVEL = re.compile(
@@ -41,6 +43,10 @@ LEVEL = re.compile(
     r"|[\"']?\b(?:level|severity|levelname|lvl)[\"']?\s*[:=]\s*[\"']?([A-Za-z]+)"
     r"|^\W{0,3}\[?(error|warning|fatal|critical|warn|info|debug)\]?\s*[:|]"
     r"|^(Error|Fatal error)(?: in [^:\n]{1,120})?\s*:"
+    r"|[\[<](trace|debug|info|notice|warn(?:ing)?|error|err|fatal|crit(?:ical)?|Trace|Debug|Information|Warning|Error|Fatal)\s*[\]>]"
+    r"|^(fail|crit|warn|info|dbug): "
+    r"|\"level\":\s?([1-6]0)\b"  # pino and bunyan
+    r"|^([IWEF])\d{4} \d\d:\d\d:"  # glog
 )
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)|^\W*Stack Trace:|stack backtrace:|^Exception in thread")
 FRAME = re.compile(
@@ -155,8 +161,10 @@ ERRORISH = re.compile(
     r"|(?i:(?:exit(?:ed)?|return)(?: with)?(?: exit)?[ _](?:code|status)[ :=]*(?:-?[1-9]|Negsignal))|\b[45]\d\d (?:[A-Z][a-z]+ ?)+"
 )
 NOT_ERROR = re.compile(
-    r"(?i:\b(?:0|no|zero|without(?: any)?) (?:\w+ )?(?:errors?|failures?|failed|rejected|invalid|missing|evicted|dropped|skipped|exceptions?|violations?)\b"
-    r"|errors?[\"']?\s*[:=]\s*(?:0|null|none|false|\[\])|failed?[\"']?\s*[:=]\s*0\b)"
+    r"(?i:(?<![#\w.:])(?:0|no|zero|without(?: any)?) (?:\w+ )?"
+    r"(?:errors?|failures?|failed|rejected|invalid|missing|evicted|dropped|skipped|exceptions?|violations?)\b"
+    r"|(?:errors?|missing|unexpected|invalid|violations|failures)[\"']?\s*[:=]\s*(?:0\b|null|none|false|\[\]|\{\})"
+    r"|failed?[\"']?\s*[:=]\s*0\b)"
 )
 _AGAIN = _words(
     *(r"re-?try(?:ing)?", "retries", r"will (?:try|retry)", "trying again", r"attempt \d+", "backing off", "sleeping"),
@@ -165,7 +173,7 @@ _AGAIN = _words(
 )
 RETRIED = re.compile(rf"(?i:{_AGAIN})")
 GAVE_UP = re.compile(
-    r"(?i:giv(?:ing|en) up|gave up|retries exhausted|max(?:imum)?[ _]retries|no more retries|exhausted"
+    r"(?i:giv(?:ing|en) up|gave up|retries exhausted|limit for retries|retry limit|max(?:imum)?[ _]retries|no more retries|exhausted"
     r"|attempts? (?:failed|exceeded)|last attempt|after \d+ (?:attempts|retries|tries))"
 )
 SUCCEEDED = re.compile(
