@@ -12,28 +12,44 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, Serializer, SetWorkflowID, error
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from mendline import journal_json
-from mendline.errors import ConfigError, InputError, JournalConflict
+from mendline.errors import ConfigError, InputError, JournalConflict, Unavailable
 from mendline.incident import from_json
 from mendline.steps import Steps, WorkflowFunction, Workflows, answer_of, kind_of
 
 __all__ = ["Durable", "Steps", "Workflows"]
 
 T = TypeVar("T")
+LOG = logging.getLogger("mendline")
 
 # Bump only when a pending workflow's recorded steps no longer fit the code: DBOS resumes its own version only.
 APPLICATION_VERSION = "incident-v1"
 DATABASE_FILE = "workflows.db"
 LOCK_FILE = "workflows.lock"
+SCHEMA = "mendline_workflows"  # of the journal in PostgreSQL
 INBOX_POLL_SECONDS = 0.5
+AWAY_POLL_SECONDS = 1.0
+STOPPED_TIMEOUT_S = 5.0  # a process that is stopped inside a transaction holds up the others for no longer
+UNFINISHED = ["PENDING", "ENQUEUED", "DELAYED"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stranded:
+    """A workflow that another version of the program began and did not end; this one does not touch it."""
+
+    workflow_id: str
+    version: str
 
 
 class _Stopped(BaseException):
@@ -54,24 +70,34 @@ class _JournalJson(Serializer):
 
 
 class Durable:
-    """`Workflows` on DBOS, with its journal in one SQLite file."""
+    """`Workflows` on DBOS, with its journal in one SQLite file, or in PostgreSQL, where many processes may share it."""
 
     def __init__(
         self,
         directory: Path,
         executor_id: str = "mendline",
         *,
+        url: str | None = None,
         workers: int = 4,
         close_timeout_s: float = 10.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        lives: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Touches nothing. `executor_id` must be the same at every start: DBOS resumes only its own workflows."""
+        """Touches nothing. Without a `url` of PostgreSQL the journal is a file in `directory`.
+
+        DBOS resumes only the workflows of the same `executor_id`. On a file it must be the same at every start; on a
+        server no two processes may ever share one (both would run the same steps), and `hand_over` moves what another left.
+        `lives` says whether this process may still act; once it may not, no step begins and no answer is recorded.
+        """
         self.now = now
+        self.lives = lives
         self.slots = threading.BoundedSemaphore(workers)
         self.stopping = threading.Event()
         self.is_gone = False
         self.mail = threading.Condition()
         self._directory = directory
+        self._url = url
+        self._engine: Engine | None = None
         self._executor_id = executor_id
         self._close_timeout_s = close_timeout_s
         self._functions: dict[str, WorkflowFunction] = {}
@@ -81,8 +107,13 @@ class Durable:
 
     @property
     def database(self) -> Path:
-        """The journal's file."""
+        """The journal's file, where it is one."""
         return self._directory / DATABASE_FILE
+
+    @property
+    def journal_url(self) -> str:
+        """Where the journal is, as SQLAlchemy reads it."""
+        return self._url or f"sqlite:///{self.database}"
 
     def workflow(self, name: str) -> Callable[[WorkflowFunction], WorkflowFunction]:
         def register(function: WorkflowFunction) -> WorkflowFunction:
@@ -92,19 +123,19 @@ class Durable:
         return register
 
     def launch(self) -> None:
-        """Take the directory's lock, open the journal, resume what is pending.
+        """Open the journal (a file with its directory's lock), resume what is pending of this `executor_id`.
 
         Raises: `ConfigError` when another process works in this directory; `JournalConflict` when this process already
-        has a live `Durable`.
+        has a live `Durable`; `Unavailable` when the server does not answer.
         """
         if _Live.durable is not None:
             raise JournalConflict(
                 "this process already runs workflows; close the first `Durable` before a second launch"
             )
-        self._lock = _locked(self._directory)
+        if self._url is None:
+            self._lock = _locked(self._directory)
         try:
-            with closing(sqlite3.connect(self.database)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
+            self._prepare()
             for name in self._functions:
                 _entry_point(name)
             _Live.durable = self
@@ -133,13 +164,43 @@ class Durable:
                 with self.mail:
                     self.mail.notify_all()
                 return
-            if not self.database.exists():
+            if not self._has_journal():
                 raise InputError(f"there is no workflow `{workflow_id}` in `{self._directory}`")
-            client = DBOSClient(system_database_url=f"sqlite:///{self.database}", serializer=_JournalJson())
-            try:
+            with self._client() as client:
                 client.send(workflow_id, message, topic, idempotency_key=idempotency_key)
-            finally:
-                client.destroy()
+
+    def hand_over(self, living: Callable[[], Collection[str]]) -> None:
+        """Resume the workflows of every executor that is not among the living, in whichever process is free first.
+
+        Safe to do in several processes at once: only a workflow that still is the dead one's is moved.
+        """
+        pending = DBOS.list_workflows(
+            status="PENDING", app_version=APPLICATION_VERSION, load_input=False, load_output=False
+        )
+        # Read after the list: who has a workflow lived before it.
+        lost = {str(workflow.executor_id) for workflow in pending} - {self._executor_id, *living()}
+        if lost:
+            LOG.warning("taking over from %s, which gave no sign of life", ", ".join(sorted(lost)))
+            # The public `resume_workflow` asks nobody whose the workflow is: a slow second caller would start it twice.
+            DBOS._recover_pending_workflows(sorted(lost))
+
+    def stranded(self) -> tuple[Stranded, ...]:
+        """The workflows of other versions that have not ended; works from any process, launched or not."""
+        if not self._has_journal():
+            return ()
+        with self._client() as client:
+            found = client.list_workflows(status=UNFINISHED, load_input=False, load_output=False)
+        return tuple(
+            Stranded(workflow_id=each.workflow_id, version=str(each.app_version))
+            for each in found
+            if each.app_version != APPLICATION_VERSION
+        )
+
+    def forget(self, workflow_id: str) -> None:
+        """Drop a workflow's journal, so that it can be started anew. Not being there is fine."""
+        if self._has_journal():
+            with self._client() as client:
+                client.delete_workflow(workflow_id)
 
     def close(self) -> bool:
         """Wake sleepers, let steps under way end (at most `close_timeout_s`), shut DBOS down, free the directory.
@@ -155,6 +216,8 @@ class Durable:
         if _Live.durable is self:
             DBOS.destroy()
             _Live.durable = None
+        if self._engine is not None:
+            self._engine.dispose()
         if self._lock is not None and is_idle:
             self._lock.close()
             self._lock = None
@@ -176,12 +239,77 @@ class Durable:
                 self._active_count -= 1
                 self._idle.notify_all()
 
+    def has_mail(self, workflow_id: str, topic: str) -> bool:
+        """Whether a value that nobody took waits for a workflow. Raises: `Unavailable`."""
+        table = "notifications" if self._url is None else f"{SCHEMA}.notifications"
+        query = f"SELECT 1 FROM {table} WHERE destination_uuid = :id AND topic = :topic AND NOT consumed LIMIT 1"
+        with self._connected() as connection:
+            return connection.execute(text(query), {"id": workflow_id, "topic": topic}).first() is not None
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        if self._engine is None:
+            self._engine = create_engine(self.journal_url, pool_pre_ping=True)
+        with self._reached(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except ProgrammingError as cause:
+            raise ConfigError(
+                f"the workflow journal in {self._place} cannot be used: {' '.join(str(cause.orig).split())}; "
+                "give the role in `state.database` the right to create schemas there"
+            ) from cause
+        except DBAPIError as cause:
+            raise Unavailable(
+                f"the workflow journal in {self._place} cannot be reached: {' '.join(str(cause.orig).split())}",
+                system="workflow journal",
+            ) from cause
+
+    @property
+    def _place(self) -> str:
+        return f"`{self._directory}`" if self._url is None else "`state.database`"
+
+    def _prepare(self) -> None:
+        if self._url is None:
+            with closing(sqlite3.connect(self.database)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            return
+        with self._connected():  # else DBOS would wait for it without an end
+            pass
+
+    def _has_journal(self) -> bool:
+        if self._url is None:
+            return self.database.exists()
+        with self._connected() as connection:
+            query = text("SELECT to_regclass(:name) IS NOT NULL")
+            return bool(connection.execute(query, {"name": f"{SCHEMA}.workflow_status"}).scalar_one())
+
+    @contextmanager
+    def _client(self) -> Iterator[DBOSClient]:
+        with self._reached():
+            client = DBOSClient(
+                system_database_url=self.journal_url,
+                dbos_system_schema=SCHEMA,
+                serializer=_JournalJson(),
+                retry_connection_errors=False,
+            )
+            try:
+                yield client
+            finally:
+                client.destroy()
+
     def _config(self) -> DBOSConfig:
         # A handler of our own keeps DBOS from writing to the terminal; what it logs goes where the program's log goes.
         logging.getLogger("dbos").addHandler(logging.NullHandler())
         return {
             "name": "mendline",
-            "system_database_url": f"sqlite:///{self.database}",
+            "system_database_url": self.journal_url,
+            "dbos_system_schema": SCHEMA,
+            "use_listen_notify": False,  # we poll, which also works through a connection pooler
+            "sys_db_idle_transaction_timeout_sec": STOPPED_TIMEOUT_S,
             "application_version": APPLICATION_VERSION,
             "executor_id": self._executor_id,
             "serializer": _JournalJson(),
@@ -234,16 +362,29 @@ class _DbosSteps:
 
     def _journaled(self, name: str, function: Callable[[], str]) -> str:
         def unless_gone() -> str:
+            self._require_life()
             try:
                 return function()
             finally:
                 if self._durable.is_gone:  # DBOS is shut down, it could not record this
                     raise _Stopped
+                self._require_life()  # else the refusal of a dead worker's writes would stand as the step's answer
 
         if self._durable.stopping.is_set():
             raise _Stopped
         with _translated(self._workflow_id):
             return DBOS.run_step({"name": name}, unless_gone)
+
+    def _require_life(self) -> None:
+        while True:
+            try:
+                if self._durable.lives():
+                    return
+            except Unavailable as away:  # as DBOS does: without the state database nothing goes on, and nothing fails
+                LOG.warning("%s; waiting for it", away)
+                if not self._durable.stopping.wait(AWAY_POLL_SECONDS):
+                    continue
+            raise _Stopped
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -257,18 +398,22 @@ class _DbosSteps:
             slots.release()
 
     def _await_mail(self, topic: str, deadline: datetime) -> str:
-        query = "SELECT 1 FROM notifications WHERE destination_uuid = ? AND topic = ? AND NOT consumed LIMIT 1"
-        with closing(sqlite3.connect(self._durable.database, timeout=30)) as connection:
-            while connection.execute(query, (self._workflow_id, topic)).fetchone() is None:
-                remaining_s = (deadline - self._durable.now()).total_seconds()
-                if remaining_s <= 0:
-                    return "nothing"
-                with self._durable.mail:
-                    if not self._durable.stopping.is_set():
-                        self._durable.mail.wait(min(remaining_s, INBOX_POLL_SECONDS))
-                if self._durable.stopping.is_set():
-                    raise _Stopped
+        while not self._has_mail(topic):
+            remaining_s = (deadline - self._durable.now()).total_seconds()
+            if remaining_s <= 0:
+                return "nothing"
+            with self._durable.mail:
+                if not self._durable.stopping.is_set():
+                    self._durable.mail.wait(min(remaining_s, INBOX_POLL_SECONDS))
+            if self._durable.stopping.is_set():
+                raise _Stopped
         return "mail"
+
+    def _has_mail(self, topic: str) -> bool:
+        try:
+            return self._durable.has_mail(self._workflow_id, topic)
+        except Unavailable:  # it cannot be seen now; looked for again, until the deadline
+            return False
 
 
 class _Live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -11,29 +12,46 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from mendline.durable import Durable
+from mendline.durable import SCHEMA, Durable
 from mendline.errors import ConfigError, InputError, JournalConflict, MendlineError, PluginError, Rejected, Unavailable
 from mendline.incident import Check
 from mendline.steps import Steps, WorkflowFunction, Workflows
 from mendline.testing.direct_durable import DirectDurable, Journal, VirtualClock
 from mendline.testing.waiting import wait_until
+from postgres_server import PostgresServer
 
 Restart = Callable[[WorkflowFunction], Workflows]
 
 
-@pytest.fixture(params=["dbos", "direct"])
+@pytest.fixture(scope="module")
+def kept_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """One database for many tests: DBOS takes its time to make its tables."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+def emptied(url: str) -> str:
+    with contextlib.suppress(psycopg.errors.InvalidSchemaName), psycopg.connect(url) as connection:
+        connection.execute(f"TRUNCATE {SCHEMA}.workflow_status CASCADE".encode())
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres", "direct"])
 def restart(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Restart]:
     """Give a launched `Workflows` that runs one function as "incident"; each call is the next life of one process."""
     lives: list[Workflows] = []
     journal = Journal()
+    url = emptied(request.getfixturevalue("kept_url")) if request.param == "postgres" else None
 
     def again(function: WorkflowFunction) -> Workflows:
         for life in lives:
             life.close()
         workflows: Workflows = (
-            Durable(tmp_path, workers=2) if request.param == "dbos" else DirectDurable(journal, workers=2)
+            DirectDurable(journal, workers=2) if request.param == "direct" else Durable(tmp_path, url=url, workers=2)
         )
         lives.append(workflows)
         workflows.workflow("incident")(function)
