@@ -231,6 +231,7 @@ class Life:
             if digest(again) == digest(plan):
                 return plan
             plan = again
+        self.attempts[-1] = replace(self.attempts[-1], plan=plan, answer=None)
         self._note(f"not applied: the plan was another one {MOST_TURNS} times when it was approved")
         return None
 

@@ -21,7 +21,7 @@ from mendline.playbook import load_playbook
 from mendline.redaction import Redactor
 from mendline.snapshots import take_snapshot
 from mendline.steps import Steps
-from mendline.stores.base import IncidentRecord
+from mendline.stores.base import IncidentRecord, Store
 from mendline.testing.direct_durable import DirectDurable, Journal, VirtualClock
 from mendline.testing.memory_engine import MemoryEngine
 from mendline.testing.memory_store import MemoryStore
@@ -145,17 +145,19 @@ class WorkingEngine(MemoryEngine):
 class Freight:
     """The world: file, engine, store and journal outlive every crash; hands and threads do not."""
 
-    def __init__(self, directory: Path, *, config: str = CONFIG) -> None:
+    def __init__(self, directory: Path, *, config: str = CONFIG, store: Store | None = None) -> None:
+        """Begin anew, or go on with the file and the store of an earlier world in the same directory."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "mendline.yaml").write_text(config, encoding="utf-8")
         (directory / "parcels.yaml").write_text(CONTRACT, encoding="utf-8")
         self.path = directory / "freight.duckdb"
-        with duckdb.connect(str(self.path)) as connection:
-            connection.execute(CREATE)
+        if not self.path.exists():
+            self._run_sql(CREATE)
         self.config: Config = load_config(directory / "mendline.yaml")
         self.engine = WorkingEngine(upstream=UPSTREAM)
         self.engine.work["weigh"] = lambda: self._run_sql(WEIGH)
-        self.store, self.journal, self.clock = MemoryStore(), Journal(), VirtualClock()
+        self.store: Store = store or MemoryStore()
+        self.journal, self.clock = Journal(), VirtualClock()
         self.warehouse = DuckDB("main", self.path, 5.0)
         self.delivered: list[str] = []
         services = Services(
@@ -206,8 +208,17 @@ class Freight:
         assert len(set(opened)) == 1, opened
         return opened[0]
 
-    def begin(self, incident_id: str, crash: tuple[int, bool] | None = None, hands: Hands | None = None) -> bool:
-        """Start (or, after a crash, start again) the process that handles an incident; whether it came to the end."""
+    def begin(
+        self,
+        incident_id: str,
+        crash: tuple[int, bool] | None = None,
+        hands: Hands | None = None,
+        meanwhile: Callable[[DirectDurable], None] = lambda _: None,
+    ) -> bool:
+        """Start (or, after a crash, start again) the process that handles an incident; whether it came to the end.
+
+        `meanwhile` is called again and again until then.
+        """
         durable = DirectDurable(self.journal, clock=self.clock)
         parts = hands or self.hands()
 
@@ -219,7 +230,12 @@ class Freight:
             durable.crash_after(crash[0], before_record=crash[1])
         durable.launch()
         durable.start("incident", incident_id, incident_id)
-        wait_until(lambda: durable.is_finished(incident_id) or durable.stopping.is_set(), what="the end or the crash")
+
+        def is_over() -> bool:
+            meanwhile(durable)
+            return durable.is_finished(incident_id) or durable.stopping.is_set()
+
+        wait_until(is_over, what="the end or the crash")
         durable.close()
         return durable.is_finished(incident_id)
 
