@@ -58,10 +58,9 @@ def main() -> int:
 def seen_of(case: Case) -> Row:
     """What the model sees of a case's log, redacted as in life."""
     reading = log_reader.read(Redactor().redact(case.log).split("\n"))
-    found = deductions.believed(reading)
-    return dict(
-        statistical.inputs(reading, found, beliefs.with_declared(beliefs.shares_of(beliefs.strengths(found)), found))
-    )
+    found, cues = deductions.believed(reading)
+    told = beliefs.with_declared(beliefs.shares_of(beliefs.strengths(found)), found)
+    return dict(statistical.inputs(reading, found, told, cues))
 
 
 def fit(rows: Sequence[Row], labels: Sequence[str], counts: Sequence[float]) -> Weights:

@@ -85,15 +85,15 @@ DEDUCTIONS = (
 )
 
 
-def believed(reading: LogReading, hints: Mapping[str, str] | None = None) -> list[Belief]:
-    """All that the tables and the rules say of a log, and what the monitor saw (`hints`, see `verdict.classify`)."""
+def believed(reading: LogReading, hints: Mapping[str, str] | None = None) -> tuple[list[Belief], Mapping[str, float]]:
+    """All that the tables and the rules say of a log, and the cues that it gives; `hints` as in `verdict.classify`."""
     found = explained(beliefs_of(reading) + hinted(hints or {}, reading))
-    return deduced(found, set(_facts(reading, found)))
+    given = cues.cues(reading, found)
+    return deduced(found, {*given, *_facts(reading)}), given
 
 
-def _facts(reading: LogReading, beliefs: Sequence[Belief]) -> Iterator[str]:
+def _facts(reading: LogReading) -> Iterator[str]:
     said = [line for error in reading.fatal if error.is_root for line in error.text.split("\n")]
-    yield from cues.cues(reading, beliefs)
     yield from headers.differences(headers.lists_of([*cues.printed(reading), *said]))
     rows = [int(number) for number in _ROW.findall("\n".join(said))]
     if max(rows, default=0) > FAR_DOWN:

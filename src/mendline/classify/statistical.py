@@ -14,7 +14,6 @@ from functools import cache
 from importlib import resources
 
 from mendline.classify.beliefs import Belief
-from mendline.classify.cues import cues
 from mendline.classify.features import ROOT, features
 from mendline.classify.log_reader import LogReading
 from mendline.incident import FailureType
@@ -44,15 +43,17 @@ def weights() -> Weights:
     return Weights(temperature=kept["temperature"], bias=tuple(kept["bias"]), rows=rows)
 
 
-def inputs(reading: LogReading, beliefs: Sequence[Belief], shares: Mapping[FailureType, float]) -> Mapping[str, float]:
-    """What the model sees: the tables' share per type, the strongest belief per subtype, the shape of the log, its words."""
+def inputs(
+    reading: LogReading, beliefs: Sequence[Belief], shares: Mapping[FailureType, float], cues: Mapping[str, float]
+) -> Mapping[str, float]:
+    """What the model sees: the tables' share per type, the strongest belief per subtype, the log's shape, cues and words."""
     found = told(shares)
     for belief in beliefs:
         if belief.subtype:
             name = f"{MEANING}|{belief.type}|{belief.subtype}"
             found[name] = max(found.get(name, 0.0), belief.weight)
     found |= _shape(reading)
-    found |= _cues(reading, beliefs)
+    found |= {f"{CUE}|{name}": value for name, value in cues.items()}
     found |= {name: value * WORDS for name, value in features(reading).items() if name.startswith(f"{ROOT}|")}
     return found
 
@@ -65,10 +66,6 @@ def told(shares: Mapping[FailureType, float]) -> dict[str, float]:
         found[f"{SHARE}|{kind}"] = 2 * share
         found[f"{STRENGTH}|{kind}"] = 2 * (1 - math.log(share + FAINT) / math.log(FAINT))
     return found
-
-
-def _cues(reading: LogReading, beliefs: Sequence[Belief]) -> dict[str, float]:
-    return {f"{CUE}|{name}": value for name, value in cues(reading, beliefs).items()}
 
 
 def _shape(reading: LogReading) -> dict[str, float]:

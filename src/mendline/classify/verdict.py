@@ -63,9 +63,9 @@ def classify(log: LogExcerpt | LogReading, *, hints: Mapping[str, str] | None = 
     for a data-quality failure. Unknown keys and values are passed over.
     """
     reading = log if isinstance(log, LogReading) else log_reader.read_excerpt(log)
-    beliefs = believed(reading, hints)
+    beliefs, cues = believed(reading, hints)
     told = with_declared(shares_of(strengths(beliefs)), beliefs)
-    shares = statistical.probabilities(statistical.inputs(reading, beliefs, told))
+    shares = statistical.probabilities(statistical.inputs(reading, beliefs, told, cues))
     kind = max(shares, key=lambda each: shares[each])
     if shares[kind] < ABSTAIN_BELOW or not _says_anything(reading, beliefs):
         return _abstain(reading, beliefs, shares)
