@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -35,8 +34,10 @@ def kept_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 def emptied(url: str) -> str:
-    with contextlib.suppress(psycopg.errors.InvalidSchemaName), psycopg.connect(url) as connection:
-        connection.execute(f"TRUNCATE {SCHEMA}.workflow_status CASCADE".encode())
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename <> 'dbos_migrations'"
+    with psycopg.connect(url) as connection:
+        for (name,) in connection.execute(tables, [SCHEMA]).fetchall():
+            connection.execute(f"TRUNCATE {SCHEMA}.{name} CASCADE".encode())
     return url
 
 
