@@ -352,7 +352,7 @@ class Attempt:
 
     `decision` is the policy's word (`auto`, `ask`, `suggest`, `off`), "declined" when the repair would not plan. `answer` is
     a person's, None where nobody was asked or nobody has answered yet. `shadowed` is what policy would have said out of
-    shadow mode, "" out of it.
+    shadow mode, "" out of it. `undone_by` and `undone_at` are "" and None when it was Mendline itself that took it back.
     """
 
     repair: str
@@ -362,6 +362,8 @@ class Attempt:
     receipt: Receipt | None = None
     verification: Verification | None = None
     undone: bool = False
+    undone_by: str = ""
+    undone_at: datetime | None = None
     answer: Answer | None = None
     shadowed: str = ""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mendline import lineage
+from mendline.config import Dataset
 from mendline.engines.base import Engine
-from mendline.errors import InputError, Unavailable
+from mendline.errors import InputError, MendlineError, Unavailable
 from mendline.incident import Incident
 from mendline.scorecard.score import is_open
 from mendline.stores.base import IncidentRecord
@@ -36,6 +38,16 @@ def existing(services: Services, incident_id: str) -> IncidentRecord:
     if record is None:
         raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists them")
     return record
+
+
+def stages_after(services: Services, incident: Incident, dataset: Dataset) -> tuple[str, ...]:
+    """The stages that read a dataset, and what comes after them; only what is configured while the engine is away."""
+    try:
+        run = services.engines[incident.engine].describe(incident.run)
+    except MendlineError:
+        return dataset.read_by
+    reading = lineage.readers(dataset, run.upstream)
+    return (*reading, *run.downstream(reading))
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class Ledger:
             rows = session.rows(query, [intent.key])
         if not rows:
             return intent
-        receipt = from_json(Receipt, rows[0][0])
+        receipt: Receipt = from_json(Receipt, rows[0][0])
         undone_at = None if rows[0][1] is None else rows[0][1].replace(tzinfo=UTC)
         self.store.put_receipt(intent.key, receipt)
         if undone_at is not None:
@@ -106,9 +106,10 @@ class Ledger:
         )
 
     def _recorded(self, session: Session, warehouse: Warehouse, key: str) -> Receipt | None:
-        schema = warehouse.ledger_table.split(".", maxsplit=1)[0]
-        session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        session.execute(CREATE_LEDGER.format(table=warehouse.ledger_table))
+        if session.schema(warehouse.ledger_table) is None:  # a role that may not create needs them only to be there
+            schema = warehouse.ledger_table.split(".", maxsplit=1)[0]
+            session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            session.execute(CREATE_LEDGER.format(table=warehouse.ledger_table))
         query = f"SELECT receipt FROM {warehouse.ledger_table} WHERE key = ? AND undone_at IS NULL"
         rows = session.rows(query, [key])
         return from_json(Receipt, rows[0][0]) if rows else None

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mendline import lineage
 from mendline.config import Dataset
 from mendline.contracts import contract_of
 from mendline.errors import InputError, MendlineError, NotSupported, RefusedByPolicy
 from mendline.incident import Incident, Plan, Receipt, from_json
-from mendline.intervention import by_hand, existing, replaced_by
+from mendline.intervention import by_hand, existing, replaced_by, stages_after
 from mendline.ledger import plan_key
 from mendline.quality.checks import RowCheck, build_checks
 from mendline.quality.expectations import Contract
@@ -183,7 +182,7 @@ def _release_one(services: Services, incident: Incident, dataset: Dataset, word:
         landing=dataset.landing,
         moved_count=result.released_count,
         staying=result.staying,
-        rerun_stages=_readers(services, incident, dataset) if result.released_count else (),
+        rerun_stages=stages_after(services, incident, dataset) if result.released_count else (),
     )
 
 
@@ -271,13 +270,3 @@ def _undecided(
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     known = re.compile(f"(?:{either})(?:,(?:{either}))*" if names else "(?!)")
     return tuple(sorted(one for one in written if not known.fullmatch(one)))
-
-
-def _readers(services: Services, incident: Incident, dataset: Dataset) -> tuple[str, ...]:
-    """The stages that read the dataset, and what comes after them; only what is configured while the engine is away."""
-    try:
-        run = services.engines[incident.engine].describe(incident.run)
-    except MendlineError:
-        return dataset.read_by
-    reading = lineage.readers(dataset, run.upstream)
-    return (*reading, *run.downstream(reading))

@@ -21,6 +21,10 @@ ROWS = """
 SELECT incident_id, {state}, check_names, reason, quarantined_at, payload FROM {quarantine} WHERE {where}
 ORDER BY quarantined_at, incident_id, row_hash, ordinal LIMIT {limit}"""
 SEPARATOR = " | "
+SINCE = """
+SELECT incident_id, {state}, {decided_by}, quarantined_at, count(*) FROM {quarantine}
+WHERE {where} AND (quarantined_at >= CAST(? AS TIMESTAMP) OR {decided_at} >= CAST(? AS TIMESTAMP))
+GROUP BY 1, 2, 3, 4 ORDER BY 4, 1, 2, 3"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,33 @@ def held_rows(
         )
         for row in session.rows(ROWS.format(**names, limit=limit), parameters)
     )
+
+
+def held_count(session: Session, warehouse: Warehouse, table: str, incident_id: str, at: datetime) -> int:
+    """How many of the rows that an incident set aside at that moment are still held."""
+    own = [row for row in _since(session, warehouse, table, at) if row[0] == incident_id and row[3] == _stamp(at)]
+    return sum(int(row[4]) for row in own if row[1] == HELD)
+
+
+def changed_since(session: Session, warehouse: Warehouse, table: str, incident_id: str, at: datetime) -> str:
+    """What the quarantine knows of changes to its table since an incident set rows aside; "" when it knows of none."""
+    others: dict[str, None] = {}
+    decided: dict[str, None] = {}
+    for incident, state, by, quarantined_at, _ in _since(session, warehouse, table, at):
+        if state != HELD:
+            decided.setdefault(f"rows of incident `{incident}` were {state} by {by}")
+        elif incident != incident_id or quarantined_at != _stamp(at):
+            others.setdefault(f"incident `{incident}` has set rows aside (`mendline undo {incident}` first)")
+    return "; ".join((*others, *decided))
+
+
+def _since(session: Session, warehouse: Warehouse, table: str, at: datetime) -> list[tuple[Any, ...]]:
+    asked = _asked(session, warehouse, table, None)
+    return [] if asked is None else session.rows(SINCE.format(**asked[0]), [_stamp(at), _stamp(at)])
+
+
+def _stamp(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(tzinfo=None)
 
 
 def _asked(

@@ -119,8 +119,8 @@ def put_in(
     drop_temporary(session, warehouse, WANTED, FAILING)
     session.execute(SELECT_WANTED.format(**names))
     held, before = _count(session, WANTED), _count(session, names["table"])
+    _check_fit(session, warehouse, table, names, is_forced=conditions is None)
     if conditions is not None:
-        _check_fit(session, warehouse, table, names)
         _mark(session, names, conditions)
     session.execute(PUT_IN.format(**names))
     if conditions is not None and conditions.checks:
@@ -170,14 +170,16 @@ def _names(warehouse: Warehouse, table: str, schema: TableSchema, incident_id: s
     return names | {"alike": ALIKE.format(**names)}
 
 
-def _check_fit(session: Session, warehouse: Warehouse, table: str, names: dict[str, str]) -> None:
+def _check_fit(session: Session, warehouse: Warehouse, table: str, names: dict[str, str], *, is_forced: bool) -> None:
     try:
         unlike = int(session.rows(UNLIKE.format(**names))[0][0])
     except Rejected as error:
         raise Rejected(
-            f"the rows do not fit `{table}` as it is now: {error}", system=warehouse.name, operation="release"
+            f"the rows do not fit `{table}` as it is now: {error}; they stay in `{quarantine_of(table)}`",
+            system=warehouse.name,
+            operation="release",
         ) from error
-    if unlike:
+    if unlike and not is_forced:
         raise Rejected(
             f"{unlike} rows would come back into `{table}` otherwise than they were: its columns have changed since; "
             "`--force` puts them in as they fit",

@@ -245,7 +245,7 @@ def _attempt(attempt: Attempt, *, with_code: bool) -> Step:
     if attempt.verification:
         said.append(f"verification: {cut(clean(attempt.verification.summary), 300)}")
     if attempt.undone:
-        said.append("undone")
+        said.append(f"undone{f' by {name(attempt.undone_by)}' if attempt.undone_by else ''}{_on(attempt.undone_at)}")
     code = (_code(attempt.plan.statements),) if with_code and attempt.plan else ()
     return Step(text=f"{name(attempt.repair)}{about}: {'; '.join(part.rstrip('.') for part in said)}", details=code)
 
@@ -327,6 +327,10 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _on(moment: datetime | None) -> str:
+    return "" if moment is None else f" at {_at(moment)}"
 
 
 def _at(moment: datetime) -> str:

@@ -30,7 +30,7 @@ class ActionScore:
     """Repairs that were applied, whatever came of them; `repair` is the tool's name.
 
     `fixed_count`: verified as fixed. `wrong_count`: the fault remained, something became worse, or a person said that it
-    harmed. `harmful_count`: those of them that made something worse, by verification or by a person's word.
+    harmed or took it back. `harmful_count`: those of them that made something worse, by verification or by a person's word.
     `undone_count`: taken back, rightly or not. An applied repair without a verification is neither fixed nor wrong.
     `proposed_count`: planned and only reported, or asked for and not approved; `shadowed_count`: those of them that would
     have been done unasked out of shadow mode.
@@ -172,7 +172,7 @@ def actions(record: IncidentRecord) -> tuple[Action, ...]:
             Action(
                 repair=attempt.repair,
                 state=state,
-                is_wrong=is_harmful or state is VerificationState.NOT_FIXED,
+                is_wrong=is_harmful or state is VerificationState.NOT_FIXED or bool(attempt.undone_by),
                 is_harmful=is_harmful,
                 is_undone=attempt.undone,
             )
@@ -186,11 +186,12 @@ def _said_harmed(record: IncidentRecord) -> bool:
 
 
 def _is_automated(record: IncidentRecord) -> bool:
-    # A repair that a person had to allow did not spare that person.
+    # A repair that a person had to allow, or took back, did not spare that person.
     outcome = record.outcome
     if outcome is None or outcome.kind is not OutcomeKind.RESOLVED:
         return False
-    return all(attempt.decision != "ask" for attempt in outcome.attempts if attempt.receipt is not None)
+    applied = [attempt for attempt in outcome.attempts if attempt.receipt is not None]
+    return all(attempt.decision != "ask" and not attempt.undone_by for attempt in applied)
 
 
 def _score(records: Sequence[IncidentRecord]) -> Score:

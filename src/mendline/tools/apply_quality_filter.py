@@ -12,6 +12,7 @@ from mendline.incident import Check, Declined, Plan, Receipt
 from mendline.ledger import plan_key
 from mendline.quality.checks import text
 from mendline.quality.examine import Examination, Suspicion, examine
+from mendline.quality.holdings import changed_since, held_count
 from mendline.quality.measure import CheckCount, names_sql
 from mendline.quality.quarantine import SqlText, quarantine_of, restore, restored_rows, set_aside
 from mendline.quality.row_sql import row_sql
@@ -158,6 +159,11 @@ class ApplyQualityFilter:
             Check(name="every other row is as it was", passed=list(now) == list(wanted["rest"]), detail=":".join(now)),
         )
 
+    def obstacle(self, receipt: Receipt, context: ToolContext) -> str:
+        warehouse = _warehouse(receipt.undo, context)
+        with warehouse.reading() as session:
+            return _obstacle(receipt, warehouse, session)
+
     def undo(self, receipt: Receipt, context: ToolContext) -> None:
         warehouse = _warehouse(receipt.undo, context)
         context.services.ledger.undo_in_warehouse(
@@ -242,6 +248,7 @@ def _plan(
         "batch_id": batch_id,
         "batch_count": measured.batch_count,
         "failing_count": measured.failing_count,
+        "row_checks": {check.name: check.failing_sql for check in checks.rows if check.is_from_log},
         **checksums,
     }
     return Plan(
@@ -268,6 +275,18 @@ def _plan(
         moved_row_count=measured.failing_count,
         undo_summary=f"the {measured.failing_count} rows go back from `{quarantine_of(dataset.landing)}`",
     )
+
+
+def _obstacle(receipt: Receipt, warehouse: Warehouse, session: Session) -> str:
+    undo, landing, at = receipt.undo, receipt.undo["landing"], datetime.fromisoformat(receipt.undo["at"])
+    if session.schema(landing) is None:
+        return f"`{landing}` is gone"
+    is_as_left = _checksum(session, warehouse, landing, "TRUE") == list(undo["rest"])
+    held = held_count(session, warehouse, landing, undo["incident_id"], at)
+    if is_as_left and held == receipt.effects["quarantined_count"]:
+        return ""
+    known = changed_since(session, warehouse, landing, undo["incident_id"], at)
+    return f"`{landing}` has changed since: {known or 'it has been loaded again, or somebody has written to it'}"
 
 
 def _put_back(receipt: Receipt, warehouse: Warehouse, session: Session) -> None:

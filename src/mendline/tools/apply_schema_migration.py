@@ -11,6 +11,7 @@ from mendline.config import Dataset
 from mendline.errors import ConfigError, NotSupported, Rejected
 from mendline.incident import Check, Declined, FindingVerdict, Plan, Receipt, from_json, to_json
 from mendline.ledger import plan_key
+from mendline.quality.holdings import changed_since, held_count
 from mendline.quality.quarantine import quarantine_of, restore, set_aside
 from mendline.quality.row_sql import row_sql
 from mendline.schema.decide import Desired, Refusal, SetAside, decide
@@ -30,7 +31,7 @@ class ApplySchemaMigration:
     """Redefines the contract view over the landing table's new shape, sets aside what does not cast, widens targets.
 
     `parameters` of a plan: `warehouse`, `dataset`, `view`, `landing`, `landing_digest`, `former_sql`, `former_stub`, `base_sql`, `sql`,
-    `columns` ([name, type]), `mappings`, `row_count`, `set_aside` (predicate, columns, count), `widen` (target, column,
+    `columns` ([name, type]), `mappings`, `row_count`, `set_aside` (predicate, columns, count), `row_checks`, `widen` (target, column,
     type, wider), `batch_id`, `incident_id`, `former_accommodation` (None when there was none).
     `effects` of a receipt: `view_sql` (as the warehouse keeps it), `set_aside_count`, `landing_count`.
     """
@@ -88,6 +89,11 @@ class ApplySchemaMigration:
         warehouse = context.services.warehouses[plan.parameters["warehouse"]]
         with warehouse.reading() as session:
             return prove(session, warehouse, plan.parameters, receipt.effects)
+
+    def obstacle(self, receipt: Receipt, context: ToolContext) -> str:
+        warehouse = context.services.warehouses[receipt.undo["warehouse"]]
+        with warehouse.reading() as session:
+            return _view_obstacle(receipt, context, session) or _rows_obstacle(receipt, warehouse, session)
 
     def undo(self, receipt: Receipt, context: ToolContext) -> None:
         undo = receipt.undo
@@ -170,6 +176,7 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
             "mappings": [mapping.as_json() for mapping in desired.mappings],
             "row_count": seen.row_count,
             "set_aside": _set_aside_json(dataset, desired.set_aside),
+            "row_checks": {f"type_castable:{part.column}": part.predicate for part in desired.set_aside},
             "widen": [
                 {"target": one.target, "column": one.column, "type": one.type, "wider": one.wider}
                 for one in desired.widen
@@ -425,10 +432,46 @@ def _restore_unbound(session: Session, warehouse: Warehouse, undo: Mapping[str, 
     session.execute(f"ALTER TABLE {relation(warehouse, parked)} RENAME TO {own}")
 
 
+def _view_obstacle(receipt: Receipt, context: ToolContext, session: Session) -> str:
+    undo, view = receipt.undo, receipt.undo["view"]
+    ours, former = receipt.effects["view_sql"], undo["former_sql"]
+    if ours == former or session.view_sql(view) in (ours, former):
+        return ""
+    standing = context.services.store.accommodation(undo["dataset"])
+    if standing is not None and standing.incident_id != undo["incident_id"]:
+        number = standing.incident_id
+        return f"incident `{number}` has changed `{view}` since (`mendline undo {number}` first)"
+    return f"`{view}` has been redefined since: what Mendline wrote there is gone"
+
+
+def _rows_obstacle(receipt: Receipt, warehouse: Warehouse, session: Session) -> str:
+    undo, landing = receipt.undo, receipt.undo["landing"]
+    held = _held_count(session, warehouse, undo)
+    if not held or (
+        session.schema(landing) is not None
+        and _landing_rows(session, warehouse, landing) == list(receipt.effects["landing_rows"])
+    ):
+        return ""
+    at, number = datetime.fromisoformat(undo["set_aside_at"]), undo["incident_id"]
+    known = changed_since(session, warehouse, landing, number, at)
+    return (
+        f"{held} rows cannot go back, `{landing}` has changed since: {known or 'it has been loaded again'} "
+        f"(decide on them first: `mendline quarantine release {number}` or `discard`)"
+    )
+
+
+def _held_count(session: Session, warehouse: Warehouse, undo: Mapping[str, Any]) -> int:
+    """The rows of this repair that are still held; those that a person has released or given up stay as decided."""
+    if not undo["set_aside_at"]:
+        return 0
+    at = datetime.fromisoformat(undo["set_aside_at"])
+    return held_count(session, warehouse, undo["landing"], undo["incident_id"], at)
+
+
 def _inverse(session: Session, warehouse: Warehouse, receipt: Receipt, *, is_bound: bool) -> list[str]:
     """Bring back the former view, the rows and, where their values allow it, the former types; what could not come back."""
     undo, left = receipt.undo, []
-    if undo["set_aside_at"]:
+    if _held_count(session, warehouse, undo):
         at = datetime.fromisoformat(undo["set_aside_at"])
         if _landing_rows(session, warehouse, undo["landing"]) == list(receipt.effects["landing_rows"]):
             restore(session, warehouse, undo["landing"], incident_id=undo["incident_id"], at=at)

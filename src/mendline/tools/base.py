@@ -110,6 +110,10 @@ class Repair(Protocol):
         """Check the effect itself, independently of how it was made (the stage's re-run is judged elsewhere)."""
         ...
 
+    def obstacle(self, receipt: Receipt, context: ToolContext) -> str:
+        """Why `undo` would not bring the state before `apply` back, as the world is now; "" when it would. No effect."""
+        ...
+
     def undo(self, receipt: Receipt, context: ToolContext) -> None:
         """Bring back the state before `apply`. Twice is once. Raises `NotSupported` when the receipt cannot be undone."""
         ...

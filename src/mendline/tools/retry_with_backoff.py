@@ -75,6 +75,9 @@ class RetryWithBackoff:
     def verify(self, plan: Plan, receipt: Receipt, context: ToolContext) -> tuple[Check, ...]:
         return ()
 
+    def obstacle(self, receipt: Receipt, context: ToolContext) -> str:
+        return ""
+
     def undo(self, receipt: Receipt, context: ToolContext) -> None:
         """Do nothing: a wait leaves no trace."""
 
