@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from mendline.errors import Superseded
 from mendline.incident import Plan, Receipt, from_json, to_json
 from mendline.stores.base import Intent, Store
 from mendline.warehouses.base import Session, Warehouse
@@ -16,6 +17,8 @@ CREATE TABLE IF NOT EXISTS {table} (
     key VARCHAR PRIMARY KEY, incident_id VARCHAR NOT NULL, repair VARCHAR NOT NULL,
     recorded_at TIMESTAMP NOT NULL, receipt VARCHAR NOT NULL, undone_at TIMESTAMP
 )"""
+
+CREATE_FENCES = "CREATE TABLE IF NOT EXISTS {table} (key VARCHAR PRIMARY KEY, token BIGINT NOT NULL)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +37,13 @@ class Ledger:
 
         1. the intent is written to the state database; 2. effect and record commit together; 3. the receipt is copied to
         the state database. A crash after 2 is healed on the next call, by the warehouse's own record.
+
+        Raises: `Superseded`, with nothing done, when another worker has raised the fence for this key meanwhile.
         """
         self._intend(plan, incident_id)
+        token = self.store.next_token()
         with warehouse.writing() as session:
+            _pass_fence(session, warehouse, plan.key, token)
             receipt = self._recorded(session, warehouse, plan.key)
             if receipt is None:
                 receipt = effect(session)
@@ -51,8 +58,9 @@ class Ledger:
 
     def undo_in_warehouse(self, receipt: Receipt, warehouse: Warehouse, effect: Callable[[Session], None]) -> None:
         """Run the inverse `effect` and mark the key undone in one transaction; a key already undone is not run again."""
-        at = self.now()
+        at, token = self.now(), self.store.next_token()
         with warehouse.writing() as session:
+            _pass_fence(session, warehouse, receipt.key, token)
             self._recorded(session, warehouse, receipt.key)
             marked = session.rows(
                 f"UPDATE {warehouse.ledger_table} SET undone_at = ? WHERE key = ? AND undone_at IS NULL RETURNING key",
@@ -61,6 +69,15 @@ class Ledger:
             if marked:
                 effect(session)
         self.store.mark_undone(receipt.key, at)
+
+    def raise_fence(self, key: str, warehouse: Warehouse) -> None:
+        """Shut out whoever began an effect of this key before and has not committed it: a stopped worker may wake up.
+
+        What it did commit is in the ledger, and found there.
+        """
+        token = self.store.next_token()
+        with warehouse.writing() as session:
+            _pass_fence(session, warehouse, key, token)
 
     def outside(
         self, plan: Plan, incident_id: str, *, is_done: Callable[[], Receipt | None], effect: Callable[[], Receipt]
@@ -113,6 +130,24 @@ class Ledger:
         query = f"SELECT receipt FROM {warehouse.ledger_table} WHERE key = ? AND undone_at IS NULL"
         rows = session.rows(query, [key])
         return from_json(Receipt, rows[0][0]) if rows else None
+
+
+def _schema(warehouse: Warehouse) -> str:
+    return warehouse.ledger_table.split(".", maxsplit=1)[0]
+
+
+def _pass_fence(session: Session, warehouse: Warehouse, key: str, token: int) -> None:
+    """Leave a fencing token beside the effect, in its transaction; of two who act for one key, the older one loses."""
+    table = f"{_schema(warehouse)}.fences"
+    session.execute(f"CREATE SCHEMA IF NOT EXISTS {_schema(warehouse)}")
+    session.execute(CREATE_FENCES.format(table=table))
+    passed = session.rows(
+        f"INSERT INTO {table} AS held VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET token = excluded.token"
+        " WHERE held.token < excluded.token RETURNING token",
+        [key, token],
+    )
+    if not passed:
+        raise Superseded(f"another worker has taken over `{key}` meanwhile; nothing was done", operation="apply")
 
 
 def plan_key(*parts: object) -> str:

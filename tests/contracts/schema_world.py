@@ -1,4 +1,4 @@
-"""A small world for schema repairs: one warehouse file, one dataset with its view, and the services around it."""
+"""A small world for schema repairs: one warehouse, one dataset with its view, and the services around it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import yaml
 
+from contracts.bench import Bench
 from mendline.config import Config
 from mendline.incident import Classification, Declined, FailureType, LogExcerpt, LogLine, Plan
 from mendline.ledger import Ledger
@@ -18,7 +18,7 @@ from mendline.testing.memory_store import MemoryStore
 from mendline.testing.values import NOON, an_incident
 from mendline.tools.apply_schema_migration import ApplySchemaMigration
 from mendline.tools.base import Services, ToolContext
-from mendline.warehouses.duckdb import DuckDB
+from mendline.warehouses.base import Warehouse
 
 DAY_ONE = """
 SELECT (1000 + range)::INTEGER AS visit_id, 'P' || lpad((range * 7 % 300)::VARCHAR, 4, '0') AS patient_ref,
@@ -27,7 +27,10 @@ SELECT (1000 + range)::INTEGER AS visit_id, 'P' || lpad((range * 7 % 300)::VARCH
        TIMESTAMP '2026-01-01 08:00:00' + INTERVAL (range) MINUTE AS seen_at,
        {'name': 'site ' || (range % 3), 'place': {'city': ['Bern', 'Basel', 'Chur'][1 + (range % 3)], 'zip': 3000 + range % 9}} AS site
 FROM range(400)"""
-EXPLICIT = "SELECT visit_id, patient_ref, fee, setting, quantity AS qty, remark, seen_at, site.place.city AS city FROM raw.visits"
+EXPLICIT = (
+    "SELECT visit_id, patient_ref, fee, setting, quantity AS qty, remark, seen_at, {city} AS city FROM raw.visits"
+)
+CITY = {"duckdb": "site.place.city", "postgres": "site -> 'place' ->> 'city'"}
 STAR = "SELECT * FROM raw.visits"
 COLUMNS: dict[str, dict[str, object]] = {
     "visit_id": {"logicalType": "integer", "required": True, "primaryKey": True, "primaryKeyPosition": 1},
@@ -45,20 +48,42 @@ class World:
     """The parts, and short ways to use them."""
 
     services: Services
-    warehouse: DuckDB
+    bench: Bench
     context: ToolContext
     repair: ApplySchemaMigration
 
+    @property
+    def warehouse(self) -> Warehouse:
+        return self.bench.warehouse
+
     def land(self, select: str) -> None:
-        self.sql(f"CREATE OR REPLACE TABLE raw.visits AS {select}")
+        """A loader that replaces the table; where a view goes with it, it is gone."""
+        self.bench.replace("raw.visits", select)
 
     def change(self, exclude_or_replace: str) -> None:
         """Land day one again with its columns changed: `* EXCLUDE (..)`, `* RENAME (..)`, `* REPLACE (..)`."""
         self.land(f"SELECT {exclude_or_replace} FROM ({DAY_ONE})")
 
+    def reshape(self, exclude_or_replace: str = "*") -> None:
+        """The same by a loader that alters the table that is there."""
+        self.bench.reshape("raw.visits", f"SELECT {exclude_or_replace} FROM ({DAY_ONE})")
+
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.warehouse.path)) as connection:
-            return connection.execute(statement).fetchall()
+        return self.bench.sql(statement)
+
+    def landed(self) -> list[tuple[Any, ...]]:
+        return sorted(self.sql("SELECT * FROM raw.visits"), key=repr)
+
+    def view_sql(self) -> str | None:
+        with self.warehouse.reading() as session:
+            return session.view_sql("model.visits")
+
+    def type_of(self, table: str, column: str) -> str:
+        with self.warehouse.reading() as session:
+            schema = session.schema(table)
+        found = schema.column(column) if schema else None
+        assert found is not None
+        return found.logical_type
 
     def good_run(self, run_id: str = "good") -> None:
         snapshot = take_snapshot(self.services.config.datasets["visits"], run_id, self.warehouse)
@@ -66,7 +91,7 @@ class World:
         self.services.store.save_snapshot(snapshot)
 
     def visible(self) -> list[tuple[Any, ...]]:
-        return self.sql("SELECT * FROM model.visits ORDER BY ALL")
+        return sorted(self.sql("SELECT * FROM model.visits"), key=repr)
 
     def plan(self) -> Plan:
         plan = self.repair.plan(self.context)
@@ -95,18 +120,14 @@ class World:
 
 def make_world(
     directory: Path,
+    bench: Bench,
     view: str = EXPLICIT,
     policy: Mapping[str, Any] | None = None,
     dataset: Mapping[str, Any] | None = None,
     contract: bool = True,
 ) -> World:
-    warehouse = DuckDB("main", directory / "w.duckdb", 5.0)
-    connection = duckdb.connect(str(warehouse.path))
-    connection.execute("CREATE SCHEMA raw")
-    connection.execute("CREATE SCHEMA model")
-    connection.execute(f"CREATE TABLE raw.visits AS {DAY_ONE}")
-    connection.execute(f"CREATE VIEW model.visits AS {view}")
-    connection.close()
+    bench.replace("raw.visits", DAY_ONE)
+    bench.sql(f"CREATE VIEW model.visits AS {view.replace('{city}', CITY[bench.engine])}")
     if contract:
         _write_contract(directory / "visits.odcs.yaml")
     body = {"pipeline": "p", "warehouse": "main", "landing": "raw.visits", "view": "model.visits", **(dataset or {})}
@@ -117,7 +138,7 @@ def make_world(
             "root": directory,
             "engines": {"e": {"kind": "dagster", "dagster_home": "d", "code": {"module": "m"}}},
             "pipelines": {"p": {"engine": "e"}},
-            "warehouses": {"main": {"kind": "duckdb", "path": "w.duckdb"}},
+            "warehouses": {"main": bench.entry},
             "datasets": {"visits": {"name": "visits", **body}},
             "policy": {"inferred_renames": "apply", **(policy or {})},
         }
@@ -126,7 +147,7 @@ def make_world(
     services = Services(
         config=config,
         engines={},
-        warehouses={"main": warehouse},
+        warehouses={"main": bench.warehouse},
         store=store,
         ledger=Ledger(store=store, now=lambda: NOON),
     )
@@ -143,7 +164,7 @@ def make_world(
         ),
         datasets=(config.datasets["visits"],),
     )
-    world = World(services=services, warehouse=warehouse, context=context, repair=ApplySchemaMigration())
+    world = World(services=services, bench=bench, context=context, repair=ApplySchemaMigration())
     world.good_run()
     return world
 

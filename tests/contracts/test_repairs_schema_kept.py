@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from contracts import schema_world
+from contracts.bench import Bench
+from contracts.schema_world import DAY_ONE, EXPLICIT, STAR, World
 from mendline.incident import FindingVerdict
 from mendline.quality.landing import open_landing
 from mendline.tools.inspect_schema_diff import InspectSchemaDiff
 
-_SPEC = importlib.util.spec_from_file_location("schema_world_kept", Path(__file__).with_name("schema_world.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-schema_world = importlib.util.module_from_spec(_SPEC)
-sys.modules[_SPEC.name] = schema_world
-_SPEC.loader.exec_module(schema_world)
-DAY_ONE, EXPLICIT, STAR = schema_world.DAY_ONE, schema_world.EXPLICIT, schema_world.STAR
 TODAY = "seen_at::DATE = (SELECT max(seen_at)::DATE FROM raw.visits)"
-World = Any
 Make = Callable[..., World]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
+def make(tmp_path: Path, bench: Bench) -> Make:
     def build(view: str = EXPLICIT) -> World:
-        return schema_world.make_world(tmp_path, view, dataset={"batch": TODAY})
+        return schema_world.make_world(tmp_path, bench, view, dataset={"batch": TODAY})
 
     return build
 
@@ -49,9 +41,9 @@ def _days(*changes: str) -> str:
 )
 def test_a_renamed_column_is_read_under_both_names_and_undo_restores(make: Make, change: str) -> None:
     world = make()
-    world.land(_days("*"))
+    world.bench.widen("raw.visits", _days("*"))
     healthy = world.visible()
-    world.land(_days(change))
+    world.bench.widen("raw.visits", _days(change))
     half_empty = world.visible()
     (finding,) = InspectSchemaDiff().run(world.context)
     assert finding.verdict is FindingVerdict.SUPPORTS
@@ -63,20 +55,22 @@ def test_a_renamed_column_is_read_under_both_names_and_undo_restores(make: Make,
 
 def test_a_later_change_keeps_both_names_readable(make: Make) -> None:
     world = make()
-    world.land(_days("*", "*"))
+    world.bench.widen("raw.visits", _days("*", "*"))
     healthy = world.visible()
-    world.land(_days("* RENAME (quantity AS qty)"))
+    world.bench.widen("raw.visits", _days("* RENAME (quantity AS qty)"))
     world.fix()
     world.good_run("second")
     world.incident("2")
-    world.land(_days("* RENAME (quantity AS qty)", "* RENAME (quantity AS qty, setting AS settings)"))
+    world.bench.widen(
+        "raw.visits", _days("* RENAME (quantity AS qty)", "* RENAME (quantity AS qty, setting AS settings)")
+    )
     world.fix()
     assert world.visible() == healthy
 
 
 def test_a_column_that_the_source_stopped_filling_is_not_a_rename(make: Make) -> None:
     world = make()
-    world.land(_days("* EXCLUDE (quantity), 'x' AS note"))
+    world.bench.widen("raw.visits", _days("* EXCLUDE (quantity), 'x' AS note"))
     (finding,) = InspectSchemaDiff().run(world.context)
     assert finding.verdict is not FindingVerdict.SUPPORTS
 
@@ -91,7 +85,7 @@ def test_a_column_that_the_source_stopped_filling_is_not_a_rename(make: Make) ->
 )
 def test_the_checks_follow_a_column_to_its_new_name(make: Make, column: str, change: str) -> None:
     world = make()
-    world.land(_days(change))
+    world.bench.widen("raw.visits", _days(change))
     world.fix()
     with world.warehouse.reading() as session:
         landing = open_landing(world.services.config.datasets["visits"], session, world.warehouse)

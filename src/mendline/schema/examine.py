@@ -149,10 +149,11 @@ def examine(dataset: Dataset, services: Services) -> Examination:
 
 def _remembered(kept: Accommodation | None, snapshots: Sequence[Snapshot]) -> str | None:
     """What a view that is gone was defined by, as it was last seen; None when nobody remembers."""
-    seen = [(snapshot.taken_at, snapshot.view_sql) for snapshot in snapshots[:1]]
-    if kept is not None:
-        seen.append((kept.changed_at, kept.current_sql))
-    return max(seen, key=lambda one: one[0])[1] if seen else None
+    latest = snapshots[0] if snapshots else None
+    if kept is None:
+        return latest.view_sql if latest else None
+    is_latest = latest is None or latest.taken_at <= kept.changed_at or latest.view_sql in (None, kept.base_sql)
+    return kept.current_sql if is_latest or latest is None else latest.view_sql
 
 
 def _in_force(kept: Accommodation | None, current: str | None) -> Accommodation | None:

@@ -44,7 +44,7 @@ def _row_checks(
     reading = read_view(parameters["base_sql"], parameters["landing"], warehouse)
     view = relation(warehouse, parameters["view"])
     try:
-        count = int(session.rows(f"SELECT count(*) FROM (SELECT * FROM {view})")[0][0])
+        count = int(session.rows(f"SELECT count(*) FROM (SELECT * FROM {view}) AS given")[0][0])
         each = ", ".join(f"count({warehouse.quote(name)})" for name, _ in parameters["columns"])
         session.rows(f"SELECT {each} FROM {view}")
     except Rejected as error:
