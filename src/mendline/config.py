@@ -337,7 +337,26 @@ class State(Section):
         default=Path(".mendline"),
         description="Holds the state database and the workflow journal, relative to mendline.yaml.",
     )
+    database: SecretStr | None = Field(
+        default=None,
+        description="postgresql://USER:PASSWORD@HOST/DATABASE keeps both in PostgreSQL instead, where any number of "
+        "`mendline serve` may share them; use ${VARIABLE} for secrets.",
+    )
+    lost_after_seconds: float = Field(
+        default=15.0,
+        gt=0,
+        description="A `mendline serve` on PostgreSQL that gave no sign of life for so long is dead, and its incidents go to the "
+        "others.",
+    )
     metrics_port: int | None = Field(default=None, description="Serve Prometheus metrics on this loopback port.")
+
+    @field_validator("database")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        given = url.get_secret_value() if url else ""
+        if given and not given.startswith(("postgresql://", "postgresql+psycopg://")):
+            raise ValueError("it must be postgresql://USER:PASSWORD@HOST/DATABASE; leave it out to use a SQLite file")
+        return url
 
 
 class Prices(Section):
@@ -437,8 +456,18 @@ class Config(Section):
 
     @property
     def state_file(self) -> Path:
-        """The state database's file."""
+        """The state database's file, where it is one."""
         return self.path(self.state.directory) / "state.db"
+
+    @property
+    def server_url(self) -> str | None:
+        """The URL of the state database's server, with its password; None where it is a file."""
+        return self.state.database.get_secret_value() if self.state.database else None
+
+    @property
+    def state_url(self) -> str:
+        """The URL of the state database, as SQLAlchemy reads it."""
+        return self.server_url or f"sqlite:///{self.state_file}"
 
     def pipeline_datasets(self, pipeline: str) -> tuple[Dataset, ...]:
         """The datasets of one pipeline, in the file's order."""

@@ -272,9 +272,16 @@ class Hands:
 
     def apply(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt:
         self._keep_hold(incident)
+        self._shut_out(plan.key, plan.dataset)
         if plan.dataset is not None and (later := replaced_by(self.engine(incident), incident)):
             raise RefusedByPolicy(f"run `{later}` has replaced the data meanwhile", operation="apply", run_id=later)
         return self.repairs[plan.repair].apply(plan, self._repairing(incident, diagnosis, number))
+
+    def _shut_out(self, key: str, dataset: str | None) -> None:
+        """Keep a worker that was stopped before this effect from having it later, where there may be such a one."""
+        config = self.services.config
+        if config.server_url is not None and dataset is not None:
+            self.services.ledger.raise_fence(key, self.services.warehouses[config.datasets[dataset].warehouse])
 
     def landed(self, incident: Incident, diagnosis: Diagnosis, plan: Plan, number: int) -> Receipt | None:
         """The receipt of an effect that is there although `apply` failed; None when nothing was done. Asks no engine."""
