@@ -14,7 +14,7 @@ from mendline import approvals, registry
 from mendline.checkup import examine_dataset
 from mendline.classify.model import LanguageModel
 from mendline.config import Config, Dataset, Model
-from mendline.durable import Durable
+from mendline.durable import Durable, is_in_use
 from mendline.engines.base import Engine
 from mendline.errors import InputError, MendlineError, RefusedByPolicy
 from mendline.hands import Hands
@@ -37,7 +37,7 @@ from mendline.monitor.intake import Intake
 from mendline.monitor.polling import Poller
 from mendline.notifiers.delivery import Delivery
 from mendline.playbook import Playbook, load_playbook
-from mendline.policy import require_known
+from mendline.policy import require_known, sentences
 from mendline.redaction import Redactor
 from mendline.scorecard.metrics import serve_metrics
 from mendline.spending import Purse
@@ -51,6 +51,7 @@ from mendline.workflow import handle_incident
 LOG = logging.getLogger("mendline")
 WORKFLOW = "incident"
 AWAY_SECONDS = 2.0
+LOST_AFTER_SECONDS = 15.0  # without a sign of life a worker is dead
 EVERY = 10_000_000
 
 
@@ -115,14 +116,14 @@ class App:
         said.extend(examine_dataset(dataset, self.services) for dataset in self.config.datasets.values())
         if self.config.model is not None:
             said.append(_model_line(self.config.model))
-        for rule in self.config.policy.rules:
-            said.append(
-                f"policy: {rule.decision} `{rule.action}` for {rule.type} on pipeline `{rule.pipeline}`,"
-                f" dataset `{rule.dataset}`, when at least {rule.min_confidence:.2f} sure"
-            )
-        rest = "only suggested" if self.config.policy.default == "suggest" else "off"
-        said.append(f"policy: everything else is {rest}")
-        return tuple(said)
+        return (*said, *(f"policy: {sentence}" for sentence in sentences(self.config.policy)))
+
+    def is_served(self) -> bool:
+        """Whether a process handles the incidents of this state now."""
+        if self.config.server_url is None:
+            return is_in_use(self.directory)
+        self.store.bury_workers(LOST_AFTER_SECONDS)
+        return bool(self.store.workers())
 
     def serve(self, stop: threading.Event) -> None:
         """Watch and work until `stop` is set; what is unfinished then goes on at the next start.

@@ -112,6 +112,26 @@ def require_known(policy: Policy, catalogue: frozenset[str]) -> None:
             )
 
 
+def sentences(policy: Policy) -> Iterator[str]:
+    """What the policy allows and what limits it, one sentence each."""
+    for rule in policy.rules:
+        yield (
+            f"{rule.decision} `{rule.action}` for {rule.type} on pipeline `{rule.pipeline}`,"
+            f" dataset `{rule.dataset}`, when at least {rule.min_confidence:.2f} sure"
+        )
+    yield f"everything else is {'only suggested' if policy.default == 'suggest' else 'off'}"
+    if policy.shadow:
+        yield "shadow mode: all of that is only recorded, nothing is touched"
+    yield f"at most {policy.max_per_day} repairs of one kind per pipeline and day, then they ask"
+    for window in policy.change_windows:
+        yield (
+            f"unasked on {', '.join(window.days)} from {window.begins:%H:%M} to {window.ends:%H:%M} ({window.time_zone})"
+        )
+    if any(rule.decision == "ask" for rule in policy.rules):
+        who = ", ".join(policy.approvers) or "anybody"
+        yield f"{who} may answer what a repair asks, within {policy.approval_expires_hours:g} hours"
+
+
 def breakers(policy: Policy, history: History, now: datetime) -> tuple[BreakerState, ...]:
     """Every breaker that something speaks for, in order of name; an event that is too old or was reset speaks no more."""
     most_failures = policy.breaker.stage_failures

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from mendline.config import Breaker, ChangeWindow, Policy, Rule
 from mendline.errors import ConfigError
 from mendline.history import EMPTY, Deed, Event, History, read_history, reset_breaker
 from mendline.incident import Attempt, Classification, FailureType, OutcomeKind, Plan, VerificationState
-from mendline.policy import Situation, breakers, decide, require_known, rule_on
+from mendline.policy import Situation, breakers, decide, require_known, rule_on, sentences
 from mendline.stores.base import Feedback, Intent
 from mendline.testing.memory_store import MemoryStore
 from mendline.testing.values import an_attempt, an_incident, an_outcome
@@ -220,6 +221,26 @@ def test_outside_its_change_windows_a_repair_asks(window: dict[str, Any], at: st
 def test_a_change_window_that_cannot_be_meant_is_refused(window: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(said)):
         ChangeWindow.model_validate(window)
+
+
+def test_off_needs_no_quotes_in_the_file() -> None:
+    policy = Policy.model_validate(yaml.safe_load("{default: off, rules: [{decision: off}]}"))
+    assert (policy.default, policy.rules[0].decision) == ("off", "off")
+
+
+def test_what_is_allowed_and_what_limits_it_is_said_in_sentences() -> None:
+    window = ChangeWindow.model_validate({"days": ["mon"], "begins": "08:00", "ends": "18:00"})
+    policy = Policy(rules=(Rule(decision="ask"),), shadow=True, change_windows=(window,), approvers=("ann",))
+    said = "\n".join(sentences(policy))
+    for part in (
+        "ask `*`",
+        "only suggested",
+        "shadow mode",
+        "at most 20",
+        "on mon from 08:00 to 18:00 (UTC)",
+        "ann may",
+    ):
+        assert part in said
 
 
 class TestBreakers:

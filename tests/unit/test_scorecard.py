@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -50,6 +51,21 @@ class TestNoData:
     def test_one_that_waits_for_a_person_is_open(self) -> None:
         total = scorecard([a_record(an_outcome(OutcomeKind.AWAITING_APPROVAL))]).total
         assert (total.open_count, total.resolved_count, total.escalated_count) == (1, 0, 0)
+
+
+class TestProposals:
+    def test_what_was_only_planned_is_counted_apart_from_what_was_done(self) -> None:
+        planned = replace(an_attempt(applied=False, state=None), decision="suggest")
+        records = [
+            a_record(an_outcome(OutcomeKind.ESCALATED, attempts=[planned])),
+            a_record(an_outcome(OutcomeKind.ESCALATED, attempts=[replace(planned, shadowed="auto")])),
+            a_record(an_outcome(OutcomeKind.ESCALATED, attempts=[replace(planned, shadowed="ask")])),
+            a_record(an_outcome(OutcomeKind.ESCALATED, attempts=[replace(planned, decision="ask")])),
+            a_record(an_outcome(OutcomeKind.AWAITING_APPROVAL, attempts=[replace(planned, decision="ask")])),
+        ]
+        score = scorecard(records).by_action["a_repair"]
+        assert (score.applied_count, score.proposed_count, score.shadowed_count) == (0, 4, 1)
+        assert score.success_rate is None
 
 
 class TestAccuracy:
