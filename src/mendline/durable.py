@@ -451,6 +451,18 @@ def _translated(workflow_id: str) -> Iterator[None]:
         ) from cause
 
 
+def is_in_use(directory: Path) -> bool:
+    """Whether a process runs the workflows of this directory now."""
+    try:
+        with (directory / LOCK_FILE).open(encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _locked(directory: Path) -> IO[str]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
