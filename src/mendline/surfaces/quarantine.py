@@ -40,9 +40,7 @@ class Request:
     def word(self) -> Word:
         """The request with the name of who makes it, and the time."""
         decision = Decision(by=name_of(self.by), at=datetime.now(UTC), note=clean(self.note))
-        return Word(
-            incident_id=self.incident_id, decision=decision, dataset=self.dataset, is_forced=self.is_forced
-        )
+        return Word(incident_id=self.incident_id, decision=decision, dataset=self.dataset, is_forced=self.is_forced)
 
 
 def listed(config_file: Path, dataset: str | None, *, as_json: bool) -> None:
