@@ -36,6 +36,7 @@ CorpusDirectory = Annotated[
     Path | None, typer.Option("--corpus", help="The corpus's directory; default: that of Mendline's repository.")
 ]
 Failures = Annotated[bool, typer.Option("--failures", help="List each wrong case.")]
+OfDataset = Annotated[str | None, typer.Option(help="Only this dataset of the configuration.")]
 IncidentId = Annotated[
     str, typer.Argument(metavar="ID", help="The incident's number, as `mendline incidents` shows it.")
 ]
@@ -275,6 +276,94 @@ def breaker_reset(
     from mendline.surfaces import approvals
 
     approvals.breaker_reset(config_path(context, config), name, by)
+
+
+quarantine_app = typer.Typer(name="quarantine", help="Rows that were set aside.", rich_markup_mode=None)
+app.add_typer(quarantine_app)
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    context: typer.Context, dataset: OfDataset = None, as_json: AsJson = False, config: ConfigFile = None
+) -> None:
+    """List what was set aside, per dataset and incident: how many rows, why, and what became of them."""
+    from mendline.surfaces import quarantine
+
+    quarantine.listed(config_path(context, config), dataset, as_json=as_json)
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    context: typer.Context,
+    about: Annotated[str, typer.Argument(metavar="INCIDENT|DATASET", help="Whose rows.")],
+    limit: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 20,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show the rows that were set aside, each with its reason."""
+    from mendline.surfaces import quarantine
+
+    quarantine.show(config_path(context, config), about, limit, as_json=as_json)
+
+
+@quarantine_app.command("release")
+def quarantine_release(  # noqa: PLR0913 - one parameter per option
+    context: typer.Context,
+    incident_id: IncidentId,
+    *,
+    dataset: OfDataset = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also rows that still fail or are of an earlier batch.")
+    ] = False,
+    by: By = None,
+    note: Annotated[str, typer.Option(help="Why; kept with the rows.")] = "",
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Put rows back into their landing table, once: those that pass the checks now; the others stay."""
+    from mendline.surfaces import quarantine
+
+    request = quarantine.Request(
+        incident_id=incident_id, dataset=dataset, by=by, note=note, is_forced=force, as_json=as_json
+    )
+    quarantine.released(config_path(context, config), request)
+
+
+@quarantine_app.command("discard")
+def quarantine_discard(  # noqa: PLR0913 - one parameter per option
+    context: typer.Context,
+    incident_id: IncidentId,
+    *,
+    dataset: OfDataset = None,
+    yes: Yes = False,
+    by: By = None,
+    note: Annotated[str, typer.Option(help="Why; kept with the rows. Needed.")] = "",
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Give rows up: they stay in quarantine for good, with who, when and why."""
+    from mendline.surfaces import quarantine
+
+    request = quarantine.Request(
+        incident_id=incident_id, dataset=dataset, by=by, note=note, is_yes=yes, as_json=as_json
+    )
+    raise typer.Exit(quarantine.discarded(config_path(context, config), request))
+
+
+@app.command()
+def undo(
+    context: typer.Context,
+    incident_id: IncidentId,
+    *,
+    yes: Yes = False,
+    by: By = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Take back what Mendline did for an incident, newest first; say what cannot be taken back, and why."""
+    from mendline.surfaces import undo as command
+
+    raise typer.Exit(command.undone(config_path(context, config), incident_id, by, is_yes=yes, as_json=as_json))
 
 
 @app.command()
