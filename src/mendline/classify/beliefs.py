@@ -31,13 +31,16 @@ _LOST_CONNECTION = frozenset(
 )
 _EXPLAINED_BY_PAGE = frozenset(
     {"malformed_file", "column_missing", "field_missing", "code_bug", "truncated_file", "invalid_value"}
-    | {"null_violation", "incomplete", "type_changed", "contract_mismatch"}
+    | {"null_violation", "incomplete", "type_changed", "contract_mismatch", "query_no_longer_fits", "check_violation"}
 )
 _REPLY_IN_TROUBLE = re.compile(
     r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*|returned|answered|[Rr]eply|[Rr]esponse)[^\n]{0,24}?\b(?:5\d\d|429|410|401)\b"
-    r"|[\"'](?:status|state|code|error|errorCode|reason)[\"']\s?:\s?[\"']"
+    r"|\\?[\"'](?:status|code|statusCode)\\?[\"']\s?:\s?(?:5\d\d|429)\b|\\?[\"'](?:ok|success)\\?[\"']\s?:\s?(?i:false)\b"
+    r"|(?i:content-type\W{1,4}text/html|<html|<!doctype)|<Error><Code>(?:ServiceUnavailable|SlowDown|InternalError)"
+    r"|(?i:temporarily (?:unavailable|unreachable))"
+    r"|\\?[\"'](?:status|state|code|error|errorCode|reason)\\?[\"']\s?:\s?\\?[\"']"
     r"(?:error|degraded|fail(?:ed|ure)|unavailable|down|maintenance|throttled"
-    r"|[A-Z_]*(?:DOWN|UNAVAILABLE|SUNSET|MAINTENANCE|THROTTL\w*|RATE_LIMIT\w*|TOO_MANY\w*|UNREACHABLE|TIMEOUT))[\"']"
+    r"|[A-Z_]*(?:DOWN|UNAVAILABLE|SUNSET|MAINTENANCE|THROTTL\w*|RATE_LIMIT\w*|TOO_MANY\w*|UNREACHABLE|TIMEOUT))\\?[\"']"
 )
 _REPLY_WELL = re.compile(r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*)[\s:=\"']{1,3}2\d\d\b")
 _GAVE_UP = re.compile(
@@ -141,8 +144,9 @@ def _reply_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
     if not failed or failed[0].record is None:
         return []
     record = failed[0].record
-    before = [line for line in (*reading.context, *_handled_lines(reading)) if line.number < record.line]
-    for line in sorted(before, key=lambda each: -each.number):
+    last = record.lines[-1].number + REPLY_DISTANCE // 2  # a script that stops may show the reply that it stopped on
+    beside = [line for line in (*reading.context, *_handled_lines(reading)) if line.number < last]
+    for line in sorted(beside, key=lambda each: -each.number):
         hits = [hit for hit in error_codes.messages_in(line.text) if hit.meaning.subtype == "outage_page"]
         trouble = _REPLY_IN_TROUBLE.search(line.text) if line.number >= record.line - REPLY_DISTANCE else None
         if trouble and not hits:

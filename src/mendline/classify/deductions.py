@@ -8,12 +8,13 @@ rule lowers what the error seems to say and adds what it means there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mendline.classify import cues, headers
 from mendline.classify.beliefs import Belief, beliefs_of, explained, hinted
 from mendline.classify.error_codes import MESSAGE, Hit, Meaning
+from mendline.classify.log_grammar import STAMP
 from mendline.classify.log_reader import LogReading
 from mendline.incident import FailureType
 
@@ -24,11 +25,18 @@ VALUES = frozenset(
     {"unparsable_value", "invalid_value", "invalid_date", "out_of_range", "value_too_long", "check_violation"}
 )
 NULLS = frozenset({"null_violation"})
+DOUBLES = frozenset({"duplicate_key", "conflict", "object_exists"})
+FILES = frozenset({"malformed_file", "code_bug"})
 COUNTS = frozenset({"column_count", "contract_mismatch"})
+TWO_AT_ONCE = "the same work was begun twice"
 FAR_DOWN_THE_DATA = "failed far down the data"
 _ROW = re.compile(
     r"(?i)(?<![\"'], )\b(?:line|row|record|zeile|ligne|l[ií]nea|fila|riga|regel)s?\b(?: (?:no\.?|number|nr\.?))?[ :#=]{1,3}(\d{1,12})\b(?!, in )"
 )
+_BEGIN = re.compile(
+    r"(?i)\b(?:start(?:s|ed|ing)?|begin(?:s|ning)?|launch(?:ed|ing)?)\b[^\n]*\d[^\n]*|\bbatch \S*\d\S* begins[^\n]*"
+)
+_NUMBER = re.compile(r"[0-9a-f]*\d[0-9a-f]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +77,18 @@ DEDUCTIONS = (
         weight=0.85,
     ),
     Deduction(
-        symptoms=VALUES | NULLS,
+        symptoms=VALUES | NULLS | FILES,
         given=(headers.BOTH_WAYS,),
         type=FailureType.SCHEMA_CHANGE,
         subtype="column_missing",
         weight=0.8,
+    ),
+    Deduction(
+        symptoms=DOUBLES,
+        given=(TWO_AT_ONCE,),
+        type=FailureType.UNKNOWN,
+        subtype="conflict",
+        weight=0.9,
     ),
     Deduction(
         symptoms=COUNTS,
@@ -98,6 +113,21 @@ def _facts(reading: LogReading) -> Iterator[str]:
     rows = [int(number) for number in _ROW.findall("\n".join(said))]
     if max(rows, default=0) > FAR_DOWN:
         yield FAR_DOWN_THE_DATA
+    if _is_begun_twice(cues.printed(reading)):
+        yield TWO_AT_ONCE
+
+
+def _is_begun_twice(lines: Iterable[str]) -> bool:
+    """Whether two processes say the same words about beginning the same work."""
+    begun: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        match = _BEGIN.search(line)
+        if match is None:
+            continue
+        speaker = tuple(_NUMBER.findall(STAMP.sub("", line[: match.start()])))
+        if begun.setdefault(match.group(), speaker) != speaker:
+            return True
+    return False
 
 
 def deduced(beliefs: Sequence[Belief], facts: set[str]) -> list[Belief]:

@@ -288,6 +288,11 @@ _GRAMMARS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
         ("mysql", "error", r"\bERROR (\d{4}) \([0-9A-Z]{5}\)"),
         ("mysql", "(", r"(?i:mysql|maria|Error|Warning)[^\n]{0,60}?[( ]\(?(\d{4}), [\"']"),
         ("mssql", "msg", r"\bMsg (\d{3,5}), Level"),
+        (  # as sqlcmd prints it in the server's languages
+            "mssql",
+            "",
+            r"(?:\b(?:Meldung|Mensaje|Messaggio|Mensagem|Msg\.?|Komunikat)|Сообщение|メッセージ|消息|訊息|메시지) ?(\d{3,5})[,，、]",
+        ),
         ("mssql", "sql server", r"\[SQL Server\][^\n]{0,600}?\((\d{3,5})\)"),
         ("snowflake", "(", r"\b(\d{6}) \([0-9A-Z]{5}\)"),
         ("snowflake", "", r"(?i:snowflake)[^\n]{0,80}?\b(\d{6})\b"),

@@ -164,7 +164,8 @@ NOT_ERROR = re.compile(
     r"(?i:(?<![#\w.:])(?:0|no|zero|without(?: any)?) (?:\w+ )?"
     r"(?:errors?|failures?|failed|rejected|invalid|missing|evicted|dropped|skipped|exceptions?|violations?)\b"
     r"|(?:errors?|missing|unexpected|invalid|violations|failures)[\"']?\s*[:=]\s*(?:0\b|null|none|false|\[\]|\{\})"
-    r"|failed?[\"']?\s*[:=]\s*0\b)"
+    r"|failed?[\"']?\s*[:=]\s*0\b"
+    r"|unauthori[sz]ed (?:access|use)[^\n]{0,60}(?:prohibited|forbidden|prosecuted)|\[passed\])"
 )
 _AGAIN = _words(
     *(r"re-?try(?:ing)?", "retries", r"will (?:try|retry)", "trying again", r"attempt \d+", "backing off", "sleeping"),
