@@ -46,12 +46,9 @@ class Undoing:
 
 @dataclass(frozen=True, kw_only=True)
 class _Deed:
-    """An applied plan; `is_half_undone`: the warehouse has it undone, the state database did not know yet."""
-
     plan: Plan
     receipt: Receipt
     undone_at: datetime | None
-    is_half_undone: bool
 
 
 def survey(services: Services, repairs: Mapping[str, Repair], incident_id: str) -> tuple[Undoing, ...]:
@@ -102,8 +99,7 @@ def _deeds(services: Services, repairs: Mapping[str, Repair], record: IncidentRe
         plan: Plan = from_json(Plan, known.plan_json)
         intent = _recalled(services, known, plan)
         if intent.receipt is not None:
-            is_half_undone = intent.undone_at is not None and known.undone_at is None
-            yield _Deed(plan=plan, receipt=intent.receipt, undone_at=intent.undone_at, is_half_undone=is_half_undone)
+            yield _Deed(plan=plan, receipt=intent.receipt, undone_at=intent.undone_at)
 
 
 def _recalled(services: Services, intent: Intent, plan: Plan) -> Intent:
@@ -147,11 +143,13 @@ def _obstacle(services: Services, repairs: Mapping[str, Repair], record: Inciden
 
 
 def _take_back(services: Services, repairs: Mapping[str, Repair], record: IncidentRecord, deed: _Deed) -> str:
-    """Undo one repair if it is there; why it could not be undone, "" when it is undone."""
-    is_there = deed.plan.is_reversible and deed.undone_at is None
-    if not is_there and not deed.is_half_undone:
+    """Undo one repair; why it could not be undone, "" when it is.
+
+    One that is undone is undone again, which changes nothing but what a crash may have left of it in the state database.
+    """
+    if not deed.plan.is_reversible:
         return ""
-    obstacle = _obstacle(services, repairs, record, deed) if is_there else ""
+    obstacle = "" if deed.undone_at is not None else _obstacle(services, repairs, record, deed)
     if obstacle:
         return obstacle
     try:

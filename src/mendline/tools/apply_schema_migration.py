@@ -113,7 +113,9 @@ class ApplySchemaMigration:
         undo = receipt.undo
         former = undo["former_accommodation"]
         standing = context.services.store.accommodation(undo["dataset"])
-        if standing is None or standing.current_sql != receipt.effects["view_sql"]:
+        if standing is None or standing.incident_id != undo["incident_id"]:
+            return
+        if standing.current_sql != receipt.effects["view_sql"]:
             return
         if former is None:
             context.services.store.delete_accommodation(undo["dataset"])
