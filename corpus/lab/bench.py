@@ -33,7 +33,7 @@ class Bench:
     env: dict[str, str] = field(default_factory=dict)
     limits: dict[int, int] = field(default_factory=dict)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    triggers: list[tuple[str, Callable[[subprocess.Popen[bytes]], None]]] = field(default_factory=list)
+    triggers: list[tuple[str, Callable[[subprocess.Popen[bytes]], object]]] = field(default_factory=list)
 
     def path(self, name: str) -> Path:
         """Give a path in the working directory; its folders are made."""
@@ -70,7 +70,15 @@ class Bench:
             raise RuntimeError(f"{' '.join(command)[:200]} failed: {done.stderr[-2000:] or done.stdout[-2000:]}")
         return done.stdout
 
-    def when(self, text: str, action: Callable[[subprocess.Popen[bytes]], None]) -> None:
+    def mount(self, folder: str, options: str) -> Path:
+        """Give a folder a file system in memory for the length of one run; `options` are mount's (`size=8k`)."""
+        place = self.path(folder)
+        place.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
+        self.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=True))
+        return place
+
+    def when(self, text: str, action: Callable[[subprocess.Popen[bytes]], object]) -> None:
         """Act on the running program as soon as a line of its log holds `text`."""
         self.triggers.append((text, action))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from corpus.lab.bench import Bench
 from corpus.lab.families import FAMILIES, type_of
 
-Prepare = Callable[[Bench], None]
+Prepare = Callable[[Bench], object]  # acts on the bench; what it gives back is dropped
 
 
 def nothing(bench: Bench) -> None:
@@ -65,6 +65,23 @@ class Case:
     def label(self) -> str:
         """The true subtype."""
         return self.subtype or FAMILIES[self.family][1][0]
+
+
+def case(  # noqa: PLR0913 - the columns of a table
+    name: str,
+    family: str,
+    program: Program,
+    cause: str,
+    inject: Prepare,
+    *,
+    trap: str = "",
+    subtype: str = "",
+    keep: str = "all",
+) -> Case:
+    """Make a case in few lines, for systems whose cases are a table."""
+    return Case(
+        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

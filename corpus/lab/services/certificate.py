@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus.lab.bench import Bench
+from corpus.lab.bench import Bench, free_port
+from corpus.lab.case import Prepare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,3 +27,29 @@ def self_signed(bench: Bench, name: str, *, folder: str = "tls", days: int = 365
     sign = ("openssl", "x509", "-req", "-in", str(asked), "-signkey", str(pair.key), "-extfile", str(extensions))
     bench.run(*sign, "-days", str(days), "-out", str(pair.certificate))
     return pair
+
+
+def context(pair: Pair) -> ssl.SSLContext:
+    """Give what a server needs to present the certificate."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(pair.certificate, pair.key)
+    return made
+
+
+def untrusted(variable: str, days: int) -> Prepare:
+    """Send the program to a server with a certificate of its own making, which stands in for the true one."""
+
+    def inject(bench: Bench) -> None:
+        pair, port = self_signed(bench, "localhost", days=days), free_port()
+        files = ("-cert", str(pair.certificate), "-key", str(pair.key))
+        command = ["openssl", "s_server", "-accept", str(port), *files, "-www"]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        bench.on_exit(server.wait)
+        bench.on_exit(server.kill)
+        assert server.stdout is not None
+        for line in server.stdout:
+            if line.startswith(b"ACCEPT"):
+                break
+        bench.env[variable] = f"https://127.0.0.1:{port}"
+
+    return inject

@@ -15,6 +15,8 @@ from corpus.lab.bench import Bench, free_port
 PASSWORD = "hafen-77c2"  # of a server that lives for seconds
 PROGRAM = Path(__file__).with_name("ftp_server.py")
 
+_running: dict[Path, Ftp] = {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ftp:
@@ -66,7 +68,13 @@ def start(
     server = Ftp(port=port, home=home, process=process)
     bench.on_exit(server.stop)
     _await(server)
+    _running[bench.directory] = server
     return server
+
+
+def running(bench: Bench) -> Ftp:
+    """Give the server that was started last for this run."""
+    return _running[bench.directory]
 
 
 def _await(server: Ftp) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.lab.bench import Bench, free_port
+from corpus.lab.case import Prepare
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 HOME = Path("/var/lib/postgresql")
@@ -177,6 +178,24 @@ def say(opened: subprocess.Popen[str], script: str) -> None:
 def running(bench: Bench) -> Server:
     """Give the server that was started for this run."""
     return _running[bench.directory]
+
+
+def script(statements: str, *, user: str = ACCOUNT) -> Prepare:
+    """Change the run's database, or break it, by statements."""
+    return lambda bench: running(bench).execute(statements, user=user)
+
+
+def in_german(bench: Bench) -> None:
+    """Let the run's server speak German."""
+    running(bench).configure(lc_messages="de_DE.UTF-8")
+
+
+def sessions_taken(bench: Bench) -> None:
+    """Let the role hold all the sessions that the run's server gives."""
+    server = running(bench)
+    server.configure(max_connections="6")
+    for _ in range(4):
+        session(bench, *server.socket("etl"))
 
 
 def _new_directory() -> Path:

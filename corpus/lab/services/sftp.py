@@ -16,6 +16,8 @@ from corpus.lab.bench import Bench, free_port
 
 ACCOUNT = "partner"
 
+_running: dict[Path, Sftp] = {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sftp:
@@ -55,7 +57,13 @@ def start(bench: Bench, *options: str, port: int = 0) -> Sftp:
     server = Sftp(port=port, home=home, keys=root / "authorized", process=_run(root, home, port, options))
     bench.on_exit(server.stop)
     _await(server)
+    _running[bench.directory] = server
     return server
+
+
+def running(bench: Bench) -> Sftp:
+    """Give the server that was started last for this run."""
+    return _running[bench.directory]
 
 
 def _account() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from corpus.lab.bench import Bench
+from corpus.lab.case import Prepare
 
 Ending = str  # "whole", "cut" (fewer bytes than announced), "reset" (RST instead of a reply), "hang" (no reply at all)
+
+
+_running: dict[Path, list[Web]] = {}
 
 
 @dataclass(frozen=True)
@@ -74,18 +80,39 @@ class Web:
         return chosen(path) if callable(chosen) else chosen
 
 
-def serve(bench: Bench, routes: Mapping[str, Sequence[Reply | Callable[[str], Reply]]], *, port: int = 0) -> Web:
-    """Start a server for the length of one run."""
+def serve(
+    bench: Bench,
+    routes: Mapping[str, Sequence[Reply | Callable[[str], Reply]]],
+    *,
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
+) -> Web:
+    """Start a server for the length of one run; with `tls` it speaks HTTPS."""
     state = Web(url="", port=0, routes={path: list(replies) for path, replies in routes.items()})
     server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"state": state}))
     server.daemon_threads = True
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     state.port = server.server_address[1]
-    state.url = f"http://127.0.0.1:{state.port}"
+    state.url = f"{'https' if tls else 'http'}://127.0.0.1:{state.port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     bench.on_exit(server.server_close)
     bench.on_exit(server.shutdown)
     bench.on_exit(state.released.set)
+    _running.setdefault(bench.directory, []).append(state)
+    bench.on_exit(lambda: _running.pop(bench.directory, None))
     return state
+
+
+def running(bench: Bench, path: str = "") -> Web:
+    """Give the run's server that knows this path; the one that was started first when none does."""
+    servers = _running[bench.directory]
+    return next((each for each in servers if path in each.routes), servers[0])
+
+
+def answers(path: str, *replies: Reply | Callable[[str], Reply]) -> Prepare:
+    """Let the run's server that knows this path give other replies."""
+    return lambda bench: running(bench, path).set(path, *replies)
 
 
 class _Handler(BaseHTTPRequestHandler):

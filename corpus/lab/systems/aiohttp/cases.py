@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import random
 import resource
-import sqlite3
-import subprocess
-from pathlib import Path
 
-from corpus.lab.bench import Bench, free_port
-from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services.web import Reply, Web, page, serve
+from corpus.lab.bench import Bench
+from corpus.lab.case import Prepare, Program, System, case
+from corpus.lab.faults import all_of, edited, environment, limited, small_disk, unreachable, unset
+from corpus.lab.services import sqlite
+from corpus.lab.services.web import Reply, answers, page, serve
 
-WEBS: dict[Path, Web] = {}
 CLINICS = ("harbour", "hillside", "linden", "mill", "station", "west")
 PORTS = ("bergen", "gdynia", "kiel", "riga")
 Visits = list[dict[str, object]]
@@ -42,11 +40,10 @@ def _answer(clinic: str, number: int, visits: Visits | None = None, last: int = 
 def _clinics(bench: Bench) -> None:
     routes = {f"/v1/clinics/{c}/visits?page={n}": [_answer(c, n)] for c in CLINICS for n in (1, 2, 3)}
     web = serve(bench, routes)
-    WEBS[bench.directory] = web
     bench.env |= {"CLINIC_API": web.url, "CLINIC_TOKEN": "cl_8f2e91d7aa034c"}
     bench.write("clinics.txt", "\n".join(CLINICS) + "\n")
     bench.path("raw").mkdir()
-    _execute(
+    sqlite.execute(
         bench,
         "region.db",
         "CREATE TABLE visit (visit_id TEXT PRIMARY KEY, clinic TEXT, patient_ref TEXT NOT NULL, started_at TEXT,"
@@ -54,22 +51,11 @@ def _clinics(bench: Bench) -> None:
     )
 
 
-def _execute(bench: Bench, name: str, script: str) -> None:
-    db = sqlite3.connect(bench.path(name))
-    with db:
-        db.executescript(script)
-    db.close()
-
-
-def _sql(name: str, script: str) -> Prepare:
-    return lambda bench: _execute(bench, name, script)
-
-
 VISITS = Program(name="visits", command=("{python}", "harvest_visits.py"), files=("harvest_visits.py",), world=_clinics)
 
 
 def _page(clinic: str, number: int, *replies: Reply) -> Prepare:
-    return lambda bench: WEBS[bench.directory].set(f"/v1/clinics/{clinic}/visits?page={number}", *replies)
+    return answers(f"/v1/clinics/{clinic}/visits?page={number}", *replies)
 
 
 def _changed(clinic: str, number: int, change: dict[str, object], at: int = 11) -> Prepare:
@@ -78,20 +64,8 @@ def _changed(clinic: str, number: int, change: dict[str, object], at: int = 11) 
     return _page(clinic, number, _answer(clinic, number, visits))
 
 
-def _all(*steps: Prepare) -> Prepare:
-    def every(bench: Bench) -> None:
-        for step in steps:
-            step(bench)
-
-    return every
-
-
-def _env(**values: str) -> Prepare:
-    return lambda bench: bench.env.update(values)
-
-
 def _everywhere(*replies: Reply) -> Prepare:
-    return _all(*(_page(clinic, number, *replies) for clinic in CLINICS for number in (1, 2, 3)))
+    return all_of(*(_page(clinic, number, *replies) for clinic in CLINICS for number in (1, 2, 3)))
 
 
 def _with_insurer(bench: Bench) -> None:
@@ -125,27 +99,13 @@ def _as_clerk(bench: Bench, threads: int | None = None) -> None:
         bench.limits[resource.RLIMIT_NPROC] = threads
 
 
-def _without_token(bench: Bench) -> None:
-    del bench.env["CLINIC_TOKEN"]
-
-
 def _store_of_root(bench: Bench) -> None:
     _as_clerk(bench)
     bench.run("chown", "0:0", "region.db")
 
 
-def _tmpfs(size: str, folder: str) -> Prepare:
-    def mount(bench: Bench) -> None:
-        target = bench.path(folder)
-        target.mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(target)], check=True)
-        bench.on_exit(lambda: subprocess.run(["umount", "-l", str(target)], check=True))
-
-    return mount
-
-
 def _small_store(bench: Bench) -> None:
-    _tmpfs("40k", "store")(bench)
+    small_disk("store", "40k")(bench)
     bench.run("cp", "region.db", "store/region.db")
     bench.env["STORE"] = "store/region.db"
 
@@ -162,10 +122,9 @@ def _positions(port: str, count: int = 3000) -> str:
 
 def _ports(bench: Bench) -> None:
     web = serve(bench, {f"/export/{port}.csv": [_csv(_positions(port))] for port in PORTS})
-    WEBS[bench.directory] = web
     bench.env |= {"AIS_URL": web.url, "PORTS": ",".join(PORTS)}
     bench.path("spool").mkdir()
-    _execute(
+    sqlite.execute(
         bench,
         "port.db",
         "CREATE TABLE position (port TEXT, mmsi INTEGER NOT NULL, seen_at TEXT, lat REAL CHECK (lat BETWEEN -90 AND 90),"
@@ -183,7 +142,7 @@ POSITIONS = Program(
 
 
 def _export(port: str, *replies: Reply) -> Prepare:
-    return lambda bench: WEBS[bench.directory].set(f"/export/{port}.csv", *replies)
+    return answers(f"/export/{port}.csv", *replies)
 
 
 def _edited(port: str, old: str, new: str, count: int = -1) -> Prepare:
@@ -204,24 +163,9 @@ def _far_north() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _case(  # a table row; the optional part says what misleads
-    name: str,
-    family: str,
-    program: Program,
-    cause: str,
-    inject: Prepare,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
-
-
 CASES = (
-    _case("visits_backend_away", "outage", VISITS, "one clinic's backend is away", _page("mill", 2, page(502))),
-    _case(
+    case("visits_backend_away", "outage", VISITS, "one clinic's backend is away", _page("mill", 2, page(502))),
+    case(
         "visits_answer_never_comes",
         "slow",
         VISITS,
@@ -229,14 +173,14 @@ CASES = (
         _page("linden", 2, Reply(ending="hang")),
         trap="the error has no message",
     ),
-    _case(
+    case(
         "visits_unknown_host",
         "dns",
         VISITS,
         "the API's name is not in the DNS any more",
-        _env(CLINIC_API="http://visits.health-region.invalid"),
+        environment(CLINIC_API="http://visits.health-region.invalid"),
     ),
-    _case(
+    case(
         "visits_limit_reached",
         "rate_limit",
         VISITS,
@@ -244,16 +188,16 @@ CASES = (
         _page("station", 1, Reply(429, {"error": "daily quota of 500 requests used"}, {"Retry-After": "51840"})),
         trap="a quota, but of the API",
     ),
-    _case(
+    case(
         "visits_token_revoked",
         "credentials",
         VISITS,
         "the API's owner revoked the token; debug output",
-        _all(_everywhere(Reply(403, {"error": "token revoked"})), _env(LOG_LEVEL="DEBUG")),
+        all_of(_everywhere(Reply(403, {"error": "token revoked"})), environment(LOG_LEVEL="DEBUG")),
         trap="reads like a missing permission",
         subtype="forbidden",
     ),
-    _case(
+    case(
         "visits_login_page",
         "protocol",
         VISITS,
@@ -261,29 +205,29 @@ CASES = (
         _everywhere(Reply(200, "<!doctype html><title>Sign in - Health Region</title>", {"Content-Type": "text/html"})),
         trap="surfaces as a decoding error with status 200",
     ),
-    _case(
+    case(
         "positions_stream_reset",
         "reset",
         POSITIONS,
         "the server resets one stream",
         _export("kiel", Reply(ending="reset")),
     ),
-    _case(
+    case(
         "positions_export_withdrawn",
         "endpoint",
         POSITIONS,
         "the provider withdrew one export",
         _export("riga", Reply(410, {"error": "gone, see /v2/exports"})),
     ),
-    _case(
+    case(
         "positions_provider_refuses",
         "refused",
         POSITIONS,
         "nothing listens at the provider",
-        lambda bench: bench.env.update(AIS_URL=f"http://127.0.0.1:{free_port()}"),
+        unreachable("AIS_URL"),
         trap="four nested tracebacks of an exception group",
     ),
-    _case(
+    case(
         "visits_new_field",
         "added",
         VISITS,
@@ -291,7 +235,7 @@ CASES = (
         _with_insurer,
         trap="reads like a programmer's mistake",
     ),
-    _case(
+    case(
         "visits_without_charge",
         "removed",
         VISITS,
@@ -299,29 +243,29 @@ CASES = (
         _without_charge,
         trap="retried 429 and 503 before it",
     ),
-    _case(
+    case(
         "visits_start_as_number",
         "retyped",
         VISITS,
         "the start is a number of seconds now",
         _epoch,
     ),
-    _case(
+    case(
         "visit_table_gone",
         "table_gone",
         VISITS,
         "the region renamed its table",
-        _sql("region.db", "ALTER TABLE visit RENAME TO clinic_visit"),
+        sqlite.script("region.db", "ALTER TABLE visit RENAME TO clinic_visit"),
     ),
-    _case(
+    case(
         "visit_table_wider",
         "column_count",
         VISITS,
         "the region's table has one more column",
-        _sql("region.db", "ALTER TABLE visit ADD COLUMN region TEXT"),
+        sqlite.script("region.db", "ALTER TABLE visit ADD COLUMN region TEXT"),
         subtype="column_count",
     ),
-    _case(
+    case(
         "positions_draught_renamed",
         "renamed",
         POSITIONS,
@@ -329,7 +273,7 @@ CASES = (
         _edited("kiel", "draught_m", "draft_m"),
         trap="a NOT NULL violation; the logged header tells",
     ),
-    _case(
+    case(
         "positions_semicolons",
         "contract",
         POSITIONS,
@@ -337,7 +281,7 @@ CASES = (
         _edited("bergen", "mmsi,seen_at,lat,lon", "vessel,seen_at,lat_deg,lon_deg"),
         subtype="column_missing",
     ),
-    _case(
+    case(
         "visits_zero_minutes",
         "range",
         VISITS,
@@ -346,24 +290,24 @@ CASES = (
         trap="fails in a function called check_schema",
         subtype="division_by_zero",
     ),
-    _case(
+    case(
         "visit_seen_twice",
         "duplicate",
         VISITS,
         "one page repeats a visit",
         _changed("mill", 3, {"visit_id": "MIL-3004"}),
     ),
-    _case(
+    case(
         "visits_page_short",
         "volume",
         VISITS,
         "a page holds fewer visits than announced",
         _page("harbour", 3, _answer("harbour", 3, _visits("harbour", 3, 9))),
     ),
-    _case(
+    case(
         "visit_without_patient", "null", VISITS, "a visit has no patient", _changed("linden", 1, {"patient_ref": None})
     ),
-    _case(
+    case(
         "positions_stray_quote",
         "malformed",
         POSITIONS,
@@ -372,14 +316,14 @@ CASES = (
         trap="the reader speaks of a limit",
         subtype="malformed_file",
     ),
-    _case(
+    case(
         "positions_latin1",
         "encoding",
         POSITIONS,
         "one export is Latin-1",
         _export("gdynia", _csv(_positions("gdynia").replace("mmsi", "größe,mmsi").encode("latin-1"))),
     ),
-    _case(
+    case(
         "positions_text_for_latitude",
         "unparsable",
         POSITIONS,
@@ -388,7 +332,7 @@ CASES = (
         trap="the value gives an instruction",
         subtype="invalid_value",
     ),
-    _case(
+    case(
         "positions_off_the_globe",
         "range",
         POSITIONS,
@@ -396,15 +340,15 @@ CASES = (
         _export("kiel", _csv(_far_north())),
         subtype="check_violation",
     ),
-    _case(
+    case(
         "spool_has_no_room",
         "disk",
         POSITIONS,
         "the spool's file system is full",
-        _tmpfs("300k", "spool"),
+        small_disk("spool", "300k"),
         trap="an exception group of a stream",
     ),
-    _case(
+    case(
         "store_has_no_room",
         "disk",
         VISITS,
@@ -412,25 +356,25 @@ CASES = (
         _small_store,
         trap="a database's error",
     ),
-    _case(
+    case(
         "raw_answer_too_large",
         "disk",
         VISITS,
         "files may grow to 2 kB only",
-        lambda bench: bench.limits.update({resource.RLIMIT_FSIZE: 2000}),
+        limited(resource.RLIMIT_FSIZE, 2000),
         subtype="file_too_large",
     ),
-    _case(
+    case(
         "positions_memory",
         "memory",
         POSITIONS,
         "300 MB of address space for an export of a whole year",
-        _all(
+        all_of(
             _export("gdynia", _csv(_positions("gdynia", 400_000))),
-            lambda bench: bench.limits.update({resource.RLIMIT_AS: 330_000_000}),
+            limited(resource.RLIMIT_AS, 330_000_000),
         ),
     ),
-    _case(
+    case(
         "no_thread_left",
         "limit",
         VISITS,
@@ -438,7 +382,7 @@ CASES = (
         lambda bench: _as_clerk(bench, 1),
         trap="fails inside the resolver or the store",
     ),
-    _case(
+    case(
         "visits_at_night",
         "code_bug",
         VISITS,
@@ -446,43 +390,43 @@ CASES = (
         _changed("harbour", 1, {"started_at": "2026-09-01T23:40:00"}, 0),
         trap="in check_schema, by data that are right",
     ),
-    _case(
+    case(
         "api_not_configured",
         "configuration",
         VISITS,
         "the deployment lacks a variable",
-        _without_token,
+        unset("CLINIC_TOKEN"),
         trap="a KeyError, as of a missing field",
     ),
-    _case("store_not_ours", "permission", VISITS, "the store belongs to another role", _store_of_root),
-    _case(
+    case("store_not_ours", "permission", VISITS, "the store belongs to another role", _store_of_root),
+    case(
         "clinic_list_missing",
         "missing_input",
         VISITS,
         "the list of clinics was not delivered",
         lambda bench: bench.path("clinics.txt").unlink(),
     ),
-    _case(
+    case(
         "module_not_deployed",
         "environment",
         POSITIONS,
         "a module is missing on the machine",
-        lambda bench: bench.replace("vessel_positions.py", "import aiosqlite\n", "import aiosqlite\nimport pyais\n"),
+        edited("vessel_positions.py", "import aiosqlite\n", "import aiosqlite\nimport pyais\n"),
     ),
-    _case(
+    case(
         "harvest_stopped",
         "interrupted",
         VISITS,
         "somebody pressed Ctrl-C while a clinic hung",
-        _all(_page("west", 3, Reply(ending="hang")), lambda bench: bench.kill_when("station: 120", 2)),
+        all_of(_page("west", 3, Reply(ending="hang")), lambda bench: bench.kill_when("station: 120", 2)),
         trap="tracebacks of cancelled tasks",
     ),
-    _case(
+    case(
         "only_the_start_kept",
         "no_cause",
         VISITS,
         "a clinic's answer is broken; only the head of the debug output was kept",
-        _all(_cut_body, _env(LOG_LEVEL="DEBUG")),
+        all_of(_cut_body, environment(LOG_LEVEL="DEBUG")),
         trap="HTTP lines without an error",
         keep="head:20",
     ),

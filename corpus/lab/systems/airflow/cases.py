@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import edited, kill_children, unreachable
 from corpus.lab.services import web
 
 TABLES = """
@@ -19,7 +19,6 @@ CREATE TABLE call (call_no TEXT PRIMARY KEY, vessel TEXT NOT NULL, berth TEXT NO
   tonnage REAL NOT NULL CHECK (tonnage > 0), tugs INTEGER NOT NULL);
 """
 METADATA = Path("/var/tmp/lab-airflow.db")  # the migrated metadata database, made once
-apis: dict[str, web.Web] = {}
 
 
 def calls() -> list[dict[str, Any]]:
@@ -44,8 +43,8 @@ def world(bench: Bench) -> None:
         store.executescript(TABLES)
     store.close()
     bench.write("inbox/tugs.csv", "berth,tugs\nN1,2\nN2,1\nS1,3\nS2,2\n")
-    apis["port"] = web.serve(bench, {"/calls": [web.Reply(200, {"calls": calls()})]})
-    bench.env.update(PORT_API=apis["port"].url, PORT_KEY="pk_live_2c41fake")
+    server = web.serve(bench, {"/calls": [web.Reply(200, {"calls": calls()})]})
+    bench.env.update(PORT_API=server.url, PORT_KEY="pk_live_2c41fake")
 
 
 CALLS = Program(
@@ -69,12 +68,8 @@ def _case(
     )
 
 
-def _edit(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
-
-
 def _replies(*replies: web.Reply) -> Prepare:
-    return lambda bench: apis["port"].set("/calls", *replies)
+    return web.answers("/calls", *replies)
 
 
 def _calls(numbers: range, change: dict[str, Any]) -> Prepare:
@@ -101,12 +96,12 @@ def _locked(bench: Bench) -> None:
 
 def _nested_berth(bench: Bench) -> None:
     rows = [{**call, "berth": {"code": call["berth"], "side": "port"}} for call in calls()]
-    apis["port"].set("/calls", web.Reply(200, {"calls": rows}))
+    web.running(bench).set("/calls", web.Reply(200, {"calls": rows}))
 
 
 def _without_tonnage(bench: Bench) -> None:
     rows = [{("gross_tonnage" if key == "tonnage" else key): value for key, value in call.items()} for call in calls()]
-    apis["port"].set("/calls", web.Reply(200, {"calls": rows}))
+    web.running(bench).set("/calls", web.Reply(200, {"calls": rows}))
 
 
 def _slow(bench: Bench) -> None:
@@ -120,11 +115,7 @@ def _slow(bench: Bench) -> None:
 def _killed(bench: Bench) -> None:
     script = 'airflow dags test vessel_calls 2026-05-04; rc=$?; echo "vessel_calls: exit code $rc"; exit $rc'
     bench.command = ("bash", "-c", script)
-    bench.when("fetched 120 calls", lambda process: _kill_children(process.pid))
-
-
-def _kill_children(parent: int) -> None:
-    subprocess.run(["pkill", "-KILL", "-P", str(parent)], check=False)
+    bench.when("fetched 120 calls", kill_children)
 
 
 CASES = (
@@ -154,7 +145,7 @@ CASES = (
     _case(
         "tugs_header_changed",
         "renamed",
-        _edit("inbox/tugs.csv", "berth,tugs", "berth,tug_count"),
+        edited("inbox/tugs.csv", "berth,tugs", "berth,tug_count"),
         "the file's column tugs was renamed",
     ),
     _case(
@@ -174,7 +165,7 @@ CASES = (
     _case(
         "tugs_unreadable",
         "unparsable",
-        _edit("inbox/tugs.csv", "S1,3", "S1,three"),
+        edited("inbox/tugs.csv", "S1,3", "S1,three"),
         "one number is a word",
         subtype="unparsable_value",
     ),
@@ -184,7 +175,7 @@ CASES = (
     _case(
         "authority_refused",
         "refused",
-        lambda bench: bench.env.update(PORT_API=f"http://127.0.0.1:{free_port()}"),
+        unreachable("PORT_API"),
         "nobody listens at the port authority's API",
     ),
     _case(
@@ -204,7 +195,7 @@ CASES = (
     _case(
         "misspelt_key",
         "code_bug",
-        _edit("dags/vessel_calls.py", 'tugs.get(call["berth"], 1)', 'tugs.get(call["birth"], 1)'),
+        edited("dags/vessel_calls.py", 'tugs.get(call["berth"], 1)', 'tugs.get(call["birth"], 1)'),
         "the new release misspells a key",
         trap="looks like a missing field; the fetch shows that it is there",
     ),

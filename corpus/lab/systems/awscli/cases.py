@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import small_disk, unset
 from corpus.lab.services.web import Reply, serve
 
 FIELDS = "visit_no,clinic,ward,seen_on,fee_cents"
@@ -192,12 +193,6 @@ def other_bytes(bench: Bench) -> None:
     stock(bench)
 
 
-def small_landing(bench: Bench) -> None:
-    place = bench.path("landing/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
-
-
 def nothing_delivered(bench: Bench) -> None:
     for path in bench.path("store/clinic-landing/2026-11-21/x").parent.glob("*.gz"):
         path.unlink()
@@ -215,10 +210,6 @@ def one(number: int, old: str, new: str) -> Change:
 
 def by_column(bench: Bench) -> None:
     tiles(bench, lambda text: text.replace(" 90", ""))
-
-
-def no_day(bench: Bench) -> None:
-    del bench.env["DAY"]
 
 
 def killed(bench: Bench) -> None:
@@ -322,7 +313,7 @@ CASES = (
         family="disk",
         cause="the volume of the landing is full",
         program=VISITS,
-        inject=small_landing,
+        inject=small_disk("landing", "12k"),
         subtype="disk_full",
     ),
     Case(
@@ -368,7 +359,7 @@ CASES = (
         family="configuration",
         cause="the deployment does not set the day",
         program=VISITS,
-        inject=no_day,
+        inject=unset("DAY"),
     ),
     Case(
         name="visits_not_delivered",

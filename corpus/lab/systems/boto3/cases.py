@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import resource
-import subprocess
 from collections.abc import Callable, Sequence
 
-from corpus.lab.bench import Bench, free_port
-from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.bench import Bench
+from corpus.lab.case import Prepare, System, case
+from corpus.lab.faults import as_nobody, edited, environment, kill_children, small_disk, unreachable
 from corpus.lab.services.web import Reply, page
 from corpus.lab.systems.boto3.worlds import (
     EVENTS_OUT,
@@ -26,22 +26,6 @@ from corpus.lab.systems.boto3.worlds import (
 LANDING = "/parcels-landing"
 FIRST = f"{LANDING}/2026-03-01/scans-0.csv"
 SECOND = f"{LANDING}/2026-03-01/scans-1.csv"
-
-
-def case(
-    name: str,
-    family: str,
-    program: Program,
-    cause: str,
-    inject: Prepare,
-    *,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
 
 
 def files(**parts: str) -> Prepare:
@@ -80,26 +64,8 @@ def both(first: Prepare, second: Prepare) -> Prepare:
     return inject
 
 
-def environment(**values: str) -> Prepare:
-    return lambda bench: bench.env.update(values)
-
-
-def replaced(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
-
-
 def no_credentials(bench: Bench) -> None:
     del bench.env["AWS_ACCESS_KEY_ID"], bench.env["AWS_SECRET_ACCESS_KEY"]
-
-
-def refused(bench: Bench) -> None:
-    bench.env["AWS_ENDPOINT_URL_SQS"] = f"http://127.0.0.1:{free_port()}"
-
-
-def full_scratch(bench: Bench) -> None:
-    path = str(bench.path("scratch/any").parent)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", path], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", path], check=True))
 
 
 def limited(which: int, most: int, fill: Prepare) -> Prepare:
@@ -118,13 +84,9 @@ def few_cpu_seconds(bench: Bench) -> None:
 def kill_fetch(bench: Bench) -> None:
     bench.when(
         "T32UQD_B08.raw: ",
-        lambda process: (subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=False), None)[1],
+        kill_children,
     )
     scenes(bench, COUNT="400_000")
-
-
-def as_nobody(bench: Bench) -> None:
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
 
 
 BUSY = refusal(503, "SlowDown", "Please reduce your request rate.")
@@ -365,7 +327,13 @@ OUTSIDE = (
         "S3 takes the request for the second file and never answers",
         s3(second=Reply(ending="hang")),
     ),
-    case("sqs_refused", "refused", EVENTS_OUT, "nobody listens at the queue's address", refused),
+    case(
+        "sqs_refused",
+        "refused",
+        EVENTS_OUT,
+        "nobody listens at the queue's address",
+        unreachable("AWS_ENDPOINT_URL_SQS"),
+    ),
     case(
         "dynamodb_unknown_host",
         "dns",
@@ -430,7 +398,7 @@ LIMITS = (
         "disk",
         SCENE,
         "the scratch disk has 600 KB",
-        full_scratch,
+        small_disk("scratch", "600k"),
         trap="errors of threads and follow-up errors of the transfer",
     ),
     case(
@@ -482,7 +450,7 @@ OURS = (
         "code_bug",
         SCENE,
         "a release calls download_file with a wrong keyword",
-        replaced("fetch_scene.py", "Config=transfer", "config=transfer"),
+        edited("fetch_scene.py", "Config=transfer", "config=transfer"),
         trap="fails in a call of the service's client",
     ),
     case(
@@ -490,7 +458,7 @@ OURS = (
         "code_bug",
         EVENTS_OUT,
         "a release stores kwh as float",
-        replaced("drain_events.py", 'Decimal(str(event["kwh"]))', 'event["kwh"]'),
+        edited("drain_events.py", 'Decimal(str(event["kwh"]))', 'event["kwh"]'),
         trap="an error that speaks of types",
     ),
     case(
@@ -498,7 +466,7 @@ OURS = (
         "code_bug",
         EVENTS_OUT,
         "a release names put_item's condition wrongly",
-        replaced("drain_events.py", "ConditionExpression=", "Condition="),
+        edited("drain_events.py", "ConditionExpression=", "Condition="),
         trap="a validation that failed, but of our own call",
     ),
     case(
@@ -549,7 +517,7 @@ OURS = (
         "no_cause",
         SCENE,
         "the scratch disk is full; the log's head was kept",
-        full_scratch,
+        small_disk("scratch", "600k"),
         subtype="no_error_in_log",
         keep="head:60",
         trap="the cause is behind the cut",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services.web import Reply, Web, page, serve
+from corpus.lab.faults import unreachable
+from corpus.lab.services import sqlite
+from corpus.lab.services.web import Reply, answers, page, serve
 
-WEBS: dict[Path, Web] = {}
 Bookings = list[dict[str, object]]
 
 
@@ -20,20 +18,14 @@ def _bookings(branch: str) -> Bookings:
     ]
 
 
-def _execute(bench: Bench, script: str) -> None:
-    ledger = sqlite3.connect(bench.path("ledger.db"))
-    with ledger:
-        ledger.executescript(script)
-    ledger.close()
-
-
 def _desk(bench: Bench) -> None:
     routes = {f"/branches/{each}/": [Reply(body=_bookings(each))] for each in ("airport", "centre", "harbour")}
-    WEBS[bench.directory] = web = serve(bench, routes)
+    web = serve(bench, routes)
     bench.env["DESK_API"] = web.url
     bench.write("rates.csv", "class,per_day\nA,31.5\nB,44\nC,68.9\n")
-    _execute(
+    sqlite.execute(
         bench,
+        "ledger.db",
         "CREATE TABLE rental (booking TEXT PRIMARY KEY, branch TEXT, days INTEGER, amount REAL NOT NULL CHECK (amount > 0))",
     )
 
@@ -47,7 +39,7 @@ DESK = Program(
 
 
 def _centre(*replies: Reply) -> Prepare:
-    return lambda bench: WEBS[bench.directory].set("/branches/centre/", *replies)
+    return answers("/branches/centre/", *replies)
 
 
 def _booking(change: dict[str, object]) -> Prepare:
@@ -76,7 +68,7 @@ CASES = (
         "desk_api_refuses",
         "refused",
         "nothing listens at the desk's API",
-        lambda bench: bench.env.update(DESK_API=f"http://127.0.0.1:{free_port()}"),
+        unreachable("DESK_API"),
     ),
     _case(
         "car_class_renamed",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections.abc import Callable
 
-from corpus.lab.bench import Bench, free_port
-from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.bench import Bench
+from corpus.lab.case import Prepare, Program, System, case
+from corpus.lab.faults import edited, environment, unreachable
 from corpus.lab.services.web import Reply, page, serve
 
 HEADER = "turbine,measured_at,power_kw,wind_ms,state"
@@ -79,9 +79,7 @@ def _settings(text: str) -> Prepare:
 
 
 def _disk(bench: Bench) -> None:
-    outbox = bench.path("outbox")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "tmpfs", str(outbox)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(outbox)], check=True))
+    bench.mount("outbox", "size=4k,nr_inodes=1")
 
 
 def _outbox_of_root(bench: Bench) -> None:
@@ -97,23 +95,8 @@ def _whole_year(bench: Bench) -> None:
     bench.env["QUERY_SETTINGS"] = "max_execution_time = 2, max_threads = 1"
 
 
-def _case(  # a table row; the optional part says what misleads
-    name: str,
-    family: str,
-    program: Program,
-    cause: str,
-    inject: Prepare,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
-
-
 CASES = (
-    _case(
+    case(
         "hourly_wider",
         "column_count",
         PARK,
@@ -121,21 +104,21 @@ CASES = (
         _sql("ALTER TABLE wind.hourly ADD COLUMN gust_ms Float32"),
         subtype="column_count",
     ),
-    _case(
+    case(
         "telemetry_dropped",
         "table_gone",
         PARK,
         "the limits' table was renamed",
         _sql("RENAME TABLE wind.turbine_limit TO wind.rated"),
     ),
-    _case(
+    case(
         "wind_column_removed",
         "removed",
         PARK,
         "the store lost wind_ms",
         _sql("ALTER TABLE wind.telemetry DROP COLUMN wind_ms"),
     ),
-    _case(
+    case(
         "power_out_of_range",
         "range",
         PARK,
@@ -143,7 +126,7 @@ CASES = (
         _field(900, 2, "3100000"),
         subtype="check_violation",
     ),
-    _case(
+    case(
         "power_text",
         "unparsable",
         PARK,
@@ -152,7 +135,7 @@ CASES = (
         trap="schema inference makes a text column of it; the value gives an instruction",
         subtype="invalid_value",
     ),
-    _case(
+    case(
         "turbine_half_a_day",
         "volume",
         PARK,
@@ -161,7 +144,7 @@ CASES = (
         trap="raised by the query itself",
         subtype="incomplete",
     ),
-    _case(
+    case(
         "limit_line_broken",
         "malformed",
         PARK,
@@ -169,7 +152,7 @@ CASES = (
         _answers(_limits(" ")),
         subtype="malformed_file",
     ),
-    _case(
+    case(
         "rollup_time_limit",
         "time_limit",
         PARK,
@@ -178,8 +161,8 @@ CASES = (
         subtype="query_timeout",
         trap="'timeout' of our own engine",
     ),
-    _case("rows_limit", "limit", PARK, "queries may read 2,000 rows", _settings("max_rows_to_read = 2000")),
-    _case(
+    case("rows_limit", "limit", PARK, "queries may read 2,000 rows", _settings("max_rows_to_read = 2000")),
+    case(
         "rollup_rows_group",
         "limit",
         PARK,
@@ -187,16 +170,16 @@ CASES = (
         _settings("max_rows_to_group_by = 100"),
         trap="a limit inside an aggregation",
     ),
-    _case("limits_service_away", "outage", PARK, "the service of the limits is away", _answers(page(503))),
-    _case(
+    case("limits_service_away", "outage", PARK, "the service of the limits is away", _answers(page(503))),
+    case(
         "limits_service_refuses",
         "refused",
         PARK,
         "nothing listens at the service of the limits",
-        lambda bench: bench.env.update(LIMITS_URL=f"http://127.0.0.1:{free_port()}"),
+        unreachable("LIMITS_URL"),
         trap="the engine's own codes and a POCO error",
     ),
-    _case(
+    case(
         "limits_service_silent",
         "slow",
         PARK,
@@ -204,21 +187,21 @@ CASES = (
         _answers(Reply(ending="hang")),
         trap="a timeout, but not of the query",
     ),
-    _case(
+    case(
         "limits_host_gone",
         "dns",
         PARK,
         "the service's name is gone",
-        lambda bench: bench.env.update(LIMITS_URL="http://limits.windpark.invalid"),
+        environment(LIMITS_URL="http://limits.windpark.invalid"),
     ),
-    _case(
+    case(
         "limits_path_gone",
         "endpoint",
         PARK,
         "the service moved the limits",
         _answers(Reply(404, {"error": "no such park"})),
     ),
-    _case(
+    case(
         "limits_sign_in_page",
         "protocol",
         PARK,
@@ -227,16 +210,16 @@ CASES = (
         trap="surfaces as a line that cannot be parsed",
         subtype="outage_page",
     ),
-    _case("outbox_full", "disk", PARK, "the outbox's file system is full", _disk, trap="an error of opening a file"),
-    _case("outbox_not_ours", "permission", PARK, "the outbox belongs to another role", _outbox_of_root),
-    _case(
+    case("outbox_full", "disk", PARK, "the outbox's file system is full", _disk, trap="an error of opening a file"),
+    case("outbox_not_ours", "permission", PARK, "the outbox belongs to another role", _outbox_of_root),
+    case(
         "telemetry_not_delivered",
         "missing_input",
         PARK,
         "the telemetry was not delivered",
         lambda bench: bench.path("inbox/telemetry.csv").unlink(),
     ),
-    _case(
+    case(
         "setting_misspelt",
         "configuration",
         PARK,
@@ -244,12 +227,12 @@ CASES = (
         _settings("max_thread = 2"),
         trap="a name that is unknown, as after a rename",
     ),
-    _case(
+    case(
         "function_misspelt",
         "code_bug",
         PARK,
         "our query calls a function that does not exist",
-        lambda bench: bench.replace("turbine_rollup.py", "uniqExact", "uniqExactly"),
+        edited("turbine_rollup.py", "uniqExact", "uniqExactly"),
         trap="something does not exist",
     ),
 )

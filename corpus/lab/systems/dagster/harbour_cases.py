@@ -9,6 +9,7 @@ import subprocess
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Program
+from corpus.lab.faults import edited, recoded
 from corpus.lab.systems.processes.freight import kill_member
 
 TABLE = (
@@ -58,9 +59,7 @@ MANY = Program(name="harbour_mp", command=COMMAND, files=("harbour.py",), world=
 
 
 def _small_disk(bench: Bench) -> None:
-    place = bench.path("disk/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "store", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=True))
+    place = bench.mount("disk", "size=1m")
     shutil.move(bench.directory / "harbour.duckdb", place / "harbour.duckdb")
     bench.replace("run.yaml", "harbour.duckdb", "disk/harbour.duckdb")
     arrivals(bench, 120_000)
@@ -75,11 +74,6 @@ def _read_only(bench: Bench) -> None:
     subprocess.run(["chown", "-R", "nobody", str(bench.directory)], check=True)
     subprocess.run(["chown", "root", str(bench.directory / "harbour.duckdb"), str(bench.directory)], check=True)
     bench.command = ("setpriv", "--reuid=65534", "--clear-groups", *bench.command)
-
-
-def _old_encoding(bench: Bench) -> None:
-    path = bench.path("arrivals.csv")
-    path.write_bytes(path.read_text().replace("Meltemi 611", "Ærøskøbing").encode("latin-1"))
 
 
 def _again(bench: Bench) -> None:
@@ -102,7 +96,7 @@ CASES = (
         family="renamed",
         cause="the list of berths calls its column depth water_depth now",
         program=HARBOUR,
-        inject=lambda bench: bench.replace("berths.csv", "berth,depth,quay", "berth,water_depth,quay"),
+        inject=edited("berths.csv", "berth,depth,quay", "berth,water_depth,quay"),
         trap="surfaces as a NOT NULL violation; the log names the list's columns",
     ),
     Case(
@@ -110,7 +104,7 @@ CASES = (
         family="removed",
         cause="the arrivals have no column draught_m any more",
         program=MANY,
-        inject=lambda bench: bench.replace("arrivals.csv", "arrived_at,draught_m", "arrived_at,eta_source"),
+        inject=edited("arrivals.csv", "arrived_at,draught_m", "arrived_at,eta_source"),
     ),
     Case(
         name="harbour_target_column_added",
@@ -131,7 +125,7 @@ CASES = (
         family="encoding",
         cause="the file of the arrivals is in Latin-1, one vessel has letters beyond ASCII",
         program=HARBOUR,
-        inject=_old_encoding,
+        inject=recoded("arrivals.csv", "Meltemi 611", "Ærøskøbing"),
         trap="the error proposes a dozen settings of the reader",
     ),
     Case(
@@ -140,9 +134,7 @@ CASES = (
         subtype="out_of_range",
         cause="a draught was entered in centimetres",
         program=HARBOUR,
-        inject=lambda bench: bench.replace(
-            "arrivals.csv", ",2026-06-11 05:17:00,9.7", ",2026-06-11 05:17:00,970", count=1
-        ),
+        inject=edited("arrivals.csv", ",2026-06-11 05:17:00,9.7", ",2026-06-11 05:17:00,970", count=1),
         trap="a conversion error of a decimal type",
     ),
     Case(
@@ -181,7 +173,7 @@ CASES = (
         family="configuration",
         cause="the run's configuration names a key that the op does not have",
         program=HARBOUR,
-        inject=lambda bench: bench.replace("run.yaml", "file: arrivals.csv, day", "path: arrivals.csv, day"),
+        inject=edited("run.yaml", "file: arrivals.csv, day", "path: arrivals.csv, day"),
         trap="words of missing and unexpected fields, as of a changed schema",
     ),
     Case(
@@ -189,9 +181,7 @@ CASES = (
         family="code_bug",
         cause="a change forgot to return the completed arrivals",
         program=MANY,
-        inject=lambda bench: bench.replace(
-            "harbour.py", "    return pd.DataFrame(records)", "    pd.DataFrame(records)"
-        ),
+        inject=edited("harbour.py", "    return pd.DataFrame(records)", "    pd.DataFrame(records)"),
         trap="looks like missing data",
     ),
     Case(

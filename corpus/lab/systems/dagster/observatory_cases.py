@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import resource
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
-from corpus.lab.services.web import Reply, Web, page, serve
-
-_webs: dict[str, Web] = {}
+from corpus.lab.faults import edited, environment, unreachable, unset
+from corpus.lab.services.web import Reply, answers, page, running, serve
 
 
 def stars(number: int, *, key: object = None, magnitude: str = "mag") -> Reply:
@@ -31,7 +30,6 @@ def exposures(bench: Bench, count: int = 1200) -> None:
 def world(bench: Bench) -> None:
     bench.write("dagster_home/dagster.yaml", "telemetry:\n  enabled: false\n")
     web = serve(bench, {"/stars?page=1": [stars(1)], "/stars?page=2": [stars(2)]})
-    _webs[str(bench.directory)] = web
     exposures(bench)
     bench.path("reports/x")
     bench.env |= {
@@ -47,15 +45,11 @@ NIGHT = Program(name="observatory", command=("{python}", "observatory.py"), file
 
 
 def reply(number: int, *replies: Reply) -> Prepare:
-    return lambda bench: _webs[str(bench.directory)].set(f"/stars?page={number}", *replies)
-
-
-def _closed(bench: Bench) -> None:
-    bench.env["CATALOGUE_URL"] = f"http://127.0.0.1:{free_port()}"
+    return answers(f"/stars?page={number}", *replies)
 
 
 def _texts(bench: Bench) -> None:
-    web = _webs[str(bench.directory)]
+    web = running(bench)
     web.set("/stars?page=1", stars(1, key="HD"))
     web.set("/stars?page=2", stars(2, key="HD"))
 
@@ -76,16 +70,12 @@ def _huge_matrix(bench: Bench) -> None:
 
 
 def _repeated_star(bench: Bench) -> None:
-    web = _webs[str(bench.directory)]
+    web = running(bench)
     web.set("/stars?page=2", stars(1))
 
 
 def _no_reports(bench: Bench) -> None:
     bench.env["SUMMARY_DIR"] = "/mnt/observatory/reports"
-
-
-def _no_key(bench: Bench) -> None:
-    del bench.env["CATALOGUE_KEY"]
 
 
 SORRY = '<!DOCTYPE html>\n<html lang="en"><title>Star catalogue</title><p>Down for maintenance, back soon.</p></html>\n'
@@ -103,7 +93,7 @@ CASES = (
         family="refused",
         cause="nothing listens at the catalogue's port",
         program=NIGHT,
-        inject=_closed,
+        inject=unreachable("CATALOGUE_URL"),
     ),
     Case(
         name="observatory_key_expired",
@@ -135,7 +125,7 @@ CASES = (
         family="dns",
         cause="the catalogue's name does not resolve",
         program=NIGHT,
-        inject=lambda bench: bench.env.update(CATALOGUE_URL="http://stars.catalogue.invalid"),
+        inject=environment(CATALOGUE_URL="http://stars.catalogue.invalid"),
     ),
     Case(
         name="observatory_sorry_page",
@@ -167,7 +157,7 @@ CASES = (
         family="removed",
         cause="the exposures have no column counts any more",
         program=NIGHT,
-        inject=lambda bench: bench.replace("exposures.csv", "seconds,counts", "seconds,electrons"),
+        inject=edited("exposures.csv", "seconds,counts", "seconds,electrons"),
     ),
     Case(
         name="observatory_half_past_24",
@@ -175,14 +165,14 @@ CASES = (
         subtype="invalid_date",
         cause="an exposure at an hour that does not exist",
         program=NIGHT,
-        inject=lambda bench: bench.replace("exposures.csv", "2026-10-01T10:30:00", "2026-10-01T24:30:00", count=1),
+        inject=edited("exposures.csv", "2026-10-01T10:30:00", "2026-10-01T24:30:00", count=1),
     ),
     Case(
         name="observatory_star_empty",
         family="null",
         cause="an exposure without the number of its star",
         program=NIGHT,
-        inject=lambda bench: bench.replace("exposures.csv", "\n33,2026", "\n,2026", count=1),
+        inject=edited("exposures.csv", "\n33,2026", "\n,2026", count=1),
         trap="surfaces as a type that cannot be converted",
     ),
     Case(
@@ -221,7 +211,7 @@ CASES = (
         family="configuration",
         cause="the deployment does not set CATALOGUE_KEY",
         program=NIGHT,
-        inject=_no_key,
+        inject=unset("CATALOGUE_KEY"),
         trap="words of a key, as of expired credentials",
     ),
     Case(
@@ -229,7 +219,7 @@ CASES = (
         family="code_bug",
         cause="a change calls the list of columns as a function",
         program=NIGHT,
-        inject=lambda bench: bench.replace("observatory.py", "name not in columns]", "name not in columns()]"),
+        inject=edited("observatory.py", "name not in columns]", "name not in columns()]"),
         trap="the asset is called check_schema_drift",
     ),
     Case(
@@ -237,9 +227,7 @@ CASES = (
         family="code_bug",
         cause="a change misspells the input asset exposures",
         program=NIGHT,
-        inject=lambda bench: bench.replace(
-            "observatory.py", "exposures: pd.DataFrame) -> pd", "exposure: pd.DataFrame) -> pd"
-        ),
+        inject=edited("observatory.py", "exposures: pd.DataFrame) -> pd", "exposure: pd.DataFrame) -> pd"),
         trap="an asset that is not produced, like a delivery that is missing",
     ),
 )

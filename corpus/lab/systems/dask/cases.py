@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
-from corpus.lab.bench import Bench, free_port
-from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services.web import Reply, Web, page, serve
+from corpus.lab.bench import Bench
+from corpus.lab.case import Prepare, Program, System, case
+from corpus.lab.faults import cut, edited, environment, small_disk, unreachable
+from corpus.lab.services import web
+from corpus.lab.services.web import Reply, page, serve
 
-WEBS: dict[Path, Web] = {}
 BRANCHES = ("Altona", "Barmbek", "Dulsberg", "Eilbek", "Horn", "Veddel")
 MEDIA = ("book", "film", "game", "record")
 FOUND = """
@@ -65,7 +64,7 @@ def _stores(bench: Bench) -> None:
     for hour in range(8):
         _put(bench, hour, [json.dumps(each) for each in _events(hour)])
     routes = {f"/stores/{each}": [Reply(body={"name": each, "ceiling_c": -16})] for each in ("north", "quay", "south")}
-    WEBS[bench.directory] = server = serve(bench, routes)
+    server = serve(bench, routes)
     bench.env["STORES_API"] = server.url
 
 
@@ -104,11 +103,6 @@ def _event(hour: int, number: int, change: dict[str, Any]) -> Prepare:
     return inject
 
 
-def _cut_hour(bench: Bench) -> None:
-    path = bench.path("events/05.jsonl.gz")
-    path.write_bytes(path.read_bytes()[:600])
-
-
 def _branches(bench: Bench) -> None:
     bench.run(str(bench.python), "-c", FOUND.replace("RENAMED", "{'branch': 'library'}"))
 
@@ -118,161 +112,143 @@ def _greedy(bench: Bench) -> None:
     bench.env["WORKER_MEMORY"] = "350MB"
 
 
-def _full_out(bench: Bench) -> None:
-    place = bench.path("out")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
-
-
 def _no_loans(bench: Bench) -> None:
     for path in bench.path("loans").iterdir():
         path.unlink()
 
 
 def _quay(*replies: Reply) -> Prepare:
-    return lambda bench: WEBS[bench.directory].set("/stores/quay", *replies)
-
-
-def _edit(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
-
-
-def _case(
-    name: str,
-    family: str,
-    cause: str,
-    program: Program,
-    inject: Prepare,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
+    return web.answers("/stores/quay", *replies)
 
 
 CASES = (
-    _case(
+    case(
         "lent_on_renamed",
         "renamed",
-        "the files' column lent_on is called issued now",
         LOANS,
+        "the files' column lent_on is called issued now",
         _header("lent_on", "issued"),
     ),
-    _case(
+    case(
         "channel_since_april",
         "added",
-        "the files have a column more since April",
         LOANS,
+        "the files have a column more since April",
         _added,
         subtype="column_added",
         trap="the first files are as they were; the worker complains of columns that do not match",
     ),
-    _case(
+    case(
         "branch_called_library",
         "renamed",
-        "the list of branches calls branch library",
         LOANS,
+        "the list of branches calls branch library",
         _branches,
         trap="a KeyError after the check",
     ),
-    _case(
+    case(
         "days_open",
         "unparsable",
-        "a loan of the text open days",
         LOANS,
+        "a loan of the text open days",
         _loan(3, 111, ",57,", ",open,"),
         subtype="invalid_value",
         trap="speaks of dtypes",
     ),
-    _case(
+    case(
         "month_delivered_twice",
         "duplicate",
-        "the file of June was delivered twice",
         LOANS,
+        "the file of June was delivered twice",
         lambda bench: _write(bench, 7, _loans(6)),
         trap="a check of our own reports numbers alone",
     ),
-    _case(
+    case(
         "event_of_dash",
         "unparsable",
-        "a probe sends n/a",
         STORES,
+        "a probe sends n/a",
         _event(6, 77, {"celsius": "n/a"}),
         subtype="invalid_value",
     ),
-    _case(
+    case(
         "hour_cut",
         "malformed",
-        "the file of an hour is cut",
         STORES,
-        _cut_hour,
+        "the file of an hour is cut",
+        cut("events/05.jsonl.gz", 600),
         subtype="truncated_file",
         trap="an EOFError of the codec",
     ),
-    _case("stores_api_down", "outage", "the API of the stores is down", STORES, _quay(page(503))),
-    _case(
+    case("stores_api_down", "outage", STORES, "the API of the stores is down", _quay(page(503))),
+    case(
         "stores_api_page",
         "protocol",
-        "the API gives a page of maintenance with status 200",
         STORES,
+        "the API gives a page of maintenance with status 200",
         _quay(Reply(200, "<html><h1>We will be back soon</h1></html>", {"Content-Type": "text/html"})),
         subtype="outage_page",
         trap="JSON that cannot be decoded, among files of JSON",
     ),
-    _case(
+    case(
         "stores_api_refuses",
         "refused",
-        "nothing listens at the API",
         STORES,
-        lambda bench: bench.env.update(STORES_API=f"http://127.0.0.1:{free_port()}"),
+        "nothing listens at the API",
+        unreachable("STORES_API"),
     ),
-    _case(
+    case(
         "stores_api_token",
         "credentials",
-        "the API refuses our token",
         STORES,
+        "the API refuses our token",
         _quay(Reply(403, {"error": "token revoked"})),
         subtype="forbidden",
     ),
-    _case(
+    case(
         "worker_out_of_memory",
         "memory",
-        "a month is larger than the worker",
         LOANS,
+        "a month is larger than the worker",
         _greedy,
         trap="ends with connections that are closed and a KilledWorker",
     ),
-    _case("out_volume_full", "disk", "the volume of the results is full", LOANS, _full_out, subtype="disk_full"),
-    _case("loans_not_delivered", "missing_input", "no file of loans was delivered", LOANS, _no_loans),
-    _case(
+    case(
+        "out_volume_full",
+        "disk",
+        LOANS,
+        "the volume of the results is full",
+        small_disk("out", "24k"),
+        subtype="disk_full",
+    ),
+    case("loans_not_delivered", "missing_input", LOANS, "no file of loans was delivered", _no_loans),
+    case(
         "fee_of_overdue",
         "code_bug",
-        "the new release takes the fee from a column that it names wrongly itself",
         LOANS,
-        _edit("loan_report.py", 'agg({"loan_id": "count", "fee": "sum"})', 'agg({"loan_id": "cuont", "fee": "sum"})'),
+        "the new release takes the fee from a column that it names wrongly itself",
+        edited("loan_report.py", 'agg({"loan_id": "count", "fee": "sum"})', 'agg({"loan_id": "cuont", "fee": "sum"})'),
     ),
-    _case(
+    case(
         "workers_of_none",
         "configuration",
-        "the deployment gives a memory limit that is no number",
         LOANS,
-        lambda bench: bench.env.update(WORKER_MEMORY="600 megs"),
+        "the deployment gives a memory limit that is no number",
+        environment(WORKER_MEMORY="600 megs"),
         trap="the word memory",
     ),
-    _case(
+    case(
         "minute_bug",
         "code_bug",
-        "the new release calls an undefined name",
         STORES,
-        _edit("sensor_bag.py", 'int(event["at"][14:16])', 'minute_of(event["at"])'),
+        "the new release calls an undefined name",
+        edited("sensor_bag.py", 'int(event["at"][14:16])', 'minute_of(event["at"])'),
     ),
-    _case(
+    case(
         "report_cut",
         "no_cause",
-        "the kept log ends before the error",
         LOANS,
+        "the kept log ends before the error",
         _branches,
         keep="head:2",
         trap="progress alone",

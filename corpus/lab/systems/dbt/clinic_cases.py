@@ -7,6 +7,7 @@ import subprocess
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
+from corpus.lab.faults import edited
 from corpus.lab.systems.processes.freight import kill_member
 
 LANDING = """
@@ -80,9 +81,7 @@ def _little_memory(bench: Bench) -> None:
 
 def _spill_full(bench: Bench) -> None:
     execute(bench, MORE.replace("ROWS", "9000"))
-    place = bench.path("clinic/spill/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "spill", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=True))
+    bench.mount("clinic/spill", "size=2m")
     bench.env |= {"CLINIC_MEMORY": "40MB"}
 
 
@@ -227,7 +226,7 @@ CASES = (
         subtype="undetermined",
         cause="a number of beds is a word in the seed; the runner kept the last lines only",
         program=CLINIC,
-        inject=lambda bench: bench.replace("clinic/seeds/wards.csv", "B1,30", "B1,thirty"),
+        inject=edited("clinic/seeds/wards.csv", "B1,30", "B1,thirty"),
         keep="tail:4",
         trap="four lines: a count of errors and a status",
     ),

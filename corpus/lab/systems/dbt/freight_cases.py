@@ -6,6 +6,7 @@ import subprocess
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Prepare, Program
+from corpus.lab.faults import edited
 from corpus.lab.services import postgres
 
 SCHEMA = """
@@ -48,11 +49,7 @@ FRENCH = program("freight_fr", _french)
 
 
 def sql(script: str, user: str = "etl") -> Prepare:
-    return lambda bench: void(postgres.running(bench).execute(script, user=user))
-
-
-def void(_: object) -> None:
-    """Drop a result."""
+    return lambda bench: postgres.running(bench).execute(script, user=user)
 
 
 def _settings(**values: str) -> Prepare:
@@ -192,8 +189,8 @@ CASES = (
         family="outage",
         cause="the database's administrator closed it for connections during a migration",
         program=FRENCH,
-        inject=lambda bench: void(
-            postgres.running(bench).execute("ALTER DATABASE warehouse ALLOW_CONNECTIONS false", database="postgres")
+        inject=lambda bench: postgres.running(bench).execute(
+            "ALTER DATABASE warehouse ALLOW_CONNECTIONS false", database="postgres"
         ),
         language="fr",
         trap="the server speaks French",
@@ -242,7 +239,7 @@ CASES = (
         family="code_bug",
         cause="a change calls a macro that nobody wrote",
         program=FREIGHT,
-        inject=lambda bench: bench.replace(
+        inject=edited(
             "freight/models/carrier_month.sql", "date_trunc('month', s.shipped_on)", "{{ month_start('s.shipped_on') }}"
         ),
     ),

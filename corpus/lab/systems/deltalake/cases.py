@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Callable
 
 from corpus.lab.bench import Bench, free_port
-from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.case import Prepare, Program, System, case
+from corpus.lab.faults import all_of, cut, edited, environment, limited
 from corpus.lab.services.web import Reply, page, serve
 
 EXPIRED = (
@@ -126,18 +127,6 @@ def _broken_log_entry(bench: Bench) -> None:
     entry.write_text(entry.read_text()[:-40])
 
 
-def _limit(which: int, most: int) -> Prepare:
-    return lambda bench: bench.limits.update({which: most})
-
-
-def _all(*steps: Prepare) -> Prepare:
-    def every(bench: Bench) -> None:
-        for step in steps:
-            step(bench)
-
-    return every
-
-
 def _reading(day: str, number: int) -> dict[str, object]:
     return {"feeder": f"F{number % 12}", "day": day, "quarter": number // 12, "kw": 80.5 + number % 71, "quality": "A"}
 
@@ -176,11 +165,6 @@ def _cut_second_day(bench: Bench) -> None:
     path.write_text(path.read_text()[:50_021])
 
 
-def _cut_parquet(bench: Bench) -> None:
-    path = bench.path("inbox/feeders.parquet")
-    path.write_bytes(path.read_bytes()[:-300])
-
-
 FEEDER_TABLE = (
     "from pyiceberg.catalog import load_catalog as c; import os; "
     "k = c('grid', type='sql', uri=os.environ['CATALOG_URI'], warehouse='file:///srv/deltalake/feeders/warehouse'); "
@@ -216,23 +200,8 @@ DROP_LIMIT = (
 )
 
 
-def _case(  # a table row; the optional part says what misleads
-    name: str,
-    family: str,
-    program: Program,
-    cause: str,
-    inject: Prepare,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
-
-
 CASES = (
-    _case(
+    case(
         "weighings_new_column",
         "added",
         PARCELS,
@@ -240,7 +209,7 @@ CASES = (
         _west(lambda rows: [rows[0] + ",lane", *(row + ",3" for row in rows[1:])]),
         subtype="column_count",
     ),
-    _case(
+    case(
         "weight_renamed",
         "renamed",
         PARCELS,
@@ -249,30 +218,28 @@ CASES = (
         trap="a cast error of the lake",
         subtype="column_missing",
     ),
-    _case(
+    case(
         "lake_column_retyped",
         "retyped",
         PARCELS,
         "the lake's owner founded the table anew with depots as numbers",
-        _all(
-            lambda bench: bench.replace(
-                "found_lake.py", '"depot", PrimitiveType("string")', '"depot", PrimitiveType("integer")'
-            ),
+        all_of(
+            edited("found_lake.py", '"depot", PrimitiveType("string")', '"depot", PrimitiveType("integer")'),
             _without_lake,
             _found_lake,
         ),
         trap="reads like one bad value",
     ),
-    _case(
+    case(
         "correction_key_renamed",
         "removed",
         PARCELS,
         "the corrections have no parcel_id any more",
-        lambda bench: bench.replace("inbox/corrections.csv", "parcel_id", "label"),
+        edited("inbox/corrections.csv", "parcel_id", "label"),
         trap="an SQL planner's words",
     ),
-    _case("reading_quality_renamed", "renamed", FEEDERS, "quality is called status", _second_day(_renamed_quality)),
-    _case(
+    case("reading_quality_renamed", "renamed", FEEDERS, "quality is called status", _second_day(_renamed_quality)),
+    case(
         "reading_power_as_text",
         "retyped",
         FEEDERS,
@@ -280,7 +247,7 @@ CASES = (
         _second_day(_power_as_object),
         trap="a table drawn by the library",
     ),
-    _case(
+    case(
         "reading_table_dropped",
         "table_gone",
         FEEDERS,
@@ -288,7 +255,7 @@ CASES = (
         _python(FEEDER_TABLE + "k.rename_table('grid.reading', 'grid.feeder_reading')"),
         trap="'does not exist' amid a long traceback",
     ),
-    _case(
+    case(
         "target_field_dropped",
         "contract",
         FEEDERS,
@@ -296,7 +263,7 @@ CASES = (
         _python(FEEDER_TABLE + DROP_LIMIT),
         subtype="column_added",
     ),
-    _case(
+    case(
         "weight_negative",
         "range",
         PARCELS,
@@ -304,14 +271,14 @@ CASES = (
         _west(lambda rows: _row(rows, 700, 3, "-0.4")),
         subtype="check_violation",
     ),
-    _case(
+    case(
         "parcel_without_number",
         "null",
         PARCELS,
         "a weighing has no parcel number",
         _west(lambda rows: _row(rows, 9, 0, "")),
     ),
-    _case(
+    case(
         "correction_twice",
         "duplicate",
         PARCELS,
@@ -319,7 +286,7 @@ CASES = (
         _twice_corrected,
         trap="a merge's words, no key is named",
     ),
-    _case(
+    case(
         "weight_with_unit",
         "unparsable",
         PARCELS,
@@ -328,7 +295,7 @@ CASES = (
         trap="a conversion error of a column; the value gives an instruction",
         subtype="invalid_value",
     ),
-    _case(
+    case(
         "weighings_line_short",
         "malformed",
         PARCELS,
@@ -337,7 +304,7 @@ CASES = (
         trap="a count of columns, but of one line",
         subtype="malformed_file",
     ),
-    _case(
+    case(
         "readings_cut",
         "malformed",
         FEEDERS,
@@ -345,23 +312,23 @@ CASES = (
         _cut_second_day,
         subtype="truncated_file",
     ),
-    _case(
+    case(
         "feeders_parquet_cut",
         "malformed",
         FEEDERS,
         "the Parquet file ends early",
-        _cut_parquet,
+        cut("inbox/feeders.parquet", -300),
         subtype="truncated_file",
     ),
-    _case("depot_in_latin1", "encoding", PARCELS, "one export is Latin-1", _latin),
-    _case(
+    case("depot_in_latin1", "encoding", PARCELS, "one export is Latin-1", _latin),
+    case(
         "store_refuses",
         "refused",
         PARCELS,
         "nothing listens at the object store",
         lambda bench: _object_store(bench, f"http://127.0.0.1:{free_port()}"),
     ),
-    _case(
+    case(
         "store_unavailable",
         "outage",
         PARCELS,
@@ -369,30 +336,30 @@ CASES = (
         _store_answers(page(503)),
         trap="secret keys nearby, a nested kernel error",
     ),
-    _case("store_silent", "slow", PARCELS, "the object store gives no answer", _store_answers(Reply(ending="hang"))),
-    _case(
+    case("store_silent", "slow", PARCELS, "the object store gives no answer", _store_answers(Reply(ending="hang"))),
+    case(
         "store_resets",
         "reset",
         PARCELS,
         "the object store resets every connection",
         _store_answers(Reply(ending="reset")),
     ),
-    _case(
+    case(
         "store_unknown",
         "dns",
         PARCELS,
         "the object store's name is gone",
         lambda bench: _object_store(bench, "http://objects.parcels.invalid:9000"),
     ),
-    _case(
+    case(
         "store_keys_expired",
         "credentials",
         PARCELS,
         "the keys have expired",
         _store_answers(Reply(403, EXPIRED, {"Content-Type": "application/xml"})),
     ),
-    _case("lake_full", "disk", PARCELS, "the lake's file system is full", _tmpfs("48k", "lake")),
-    _case(
+    case("lake_full", "disk", PARCELS, "the lake's file system is full", _tmpfs("48k", "lake")),
+    case(
         "warehouse_full",
         "disk",
         FEEDERS,
@@ -400,15 +367,15 @@ CASES = (
         _tmpfs("28k", "warehouse"),
         trap="an error of a file that closes",
     ),
-    _case(
+    case(
         "lake_files_too_large",
         "disk",
         PARCELS,
         "files may grow to 2 kB only",
-        _limit(resource.RLIMIT_FSIZE, 2048),
+        limited(resource.RLIMIT_FSIZE, 2048),
         subtype="file_too_large",
     ),
-    _case(
+    case(
         "landing_killed",
         "killed",
         PARCELS,
@@ -416,36 +383,36 @@ CASES = (
         _with_wrapper,
         trap="the last lines are the wrapper's",
     ),
-    _case("lake_not_ours", "permission", PARCELS, "the lake belongs to another role", _lake_of_root),
-    _case(
+    case("lake_not_ours", "permission", PARCELS, "the lake belongs to another role", _lake_of_root),
+    case(
         "corrections_not_delivered",
         "missing_input",
         PARCELS,
         "the corrections were not delivered",
         lambda bench: bench.path("inbox/corrections.csv").unlink(),
     ),
-    _case(
+    case(
         "catalog_not_configured",
         "configuration",
         FEEDERS,
         "the catalog's address has a driver that does not exist",
-        lambda bench: bench.env.update(CATALOG_URI="sqllite:///catalog.db"),
+        environment(CATALOG_URI="sqllite:///catalog.db"),
         trap="reads like a missing module",
     ),
-    _case(
+    case(
         "first_total_zero",
         "code_bug",
         PARCELS,
         "the share of the totals was written for the old column name by our own change",
-        lambda bench: bench.replace("land_parcels.py", 'row["parcel_id_count"]', 'row["parcels"]'),
+        edited("land_parcels.py", 'row["parcel_id_count"]', 'row["parcels"]'),
         trap="a KeyError, though the columns are all there",
     ),
-    _case(
+    case(
         "only_wrapper_kept",
         "no_cause",
         PARCELS,
         "a weight is out of range; the wrapper kept its own lines",
-        _all(_west(lambda rows: _row(rows, 700, 3, "-0.4")), _in_wrapper),
+        all_of(_west(lambda rows: _row(rows, 700, 3, "-0.4")), _in_wrapper),
         trap="nothing but a status",
         keep="tail:2",
     ),

@@ -6,51 +6,17 @@ import json
 import resource
 import signal
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
-from corpus.lab.bench import Bench, free_port
-from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.bench import Bench
+from corpus.lab.case import Prepare, System, case
+from corpus.lab.faults import edited, environment, kill_children, limited, recoded, unreachable, unset
 from corpus.lab.services import certificate, web
-from corpus.lab.systems.dlt.worlds import DESK, PORT, agents, answer, apis, booking, tickets
-
-
-def _silent(inject: Callable[[Bench], object]) -> Prepare:
-    def run(bench: Bench) -> None:
-        inject(bench)
-
-    return run
-
-
-def _case(
-    name: str,
-    family: str,
-    program: Program,
-    inject: Callable[[Bench], object],
-    cause: str,
-    *,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name,
-        family=family,
-        cause=cause,
-        program=program,
-        inject=_silent(inject),
-        trap=trap,
-        subtype=subtype,
-        keep=keep,
-    )
-
-
-def _edit(name: str, old: str, new: str, count: int = -1) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=count)
+from corpus.lab.systems.dlt.worlds import DESK, PORT, agents, answer, booking, tickets
 
 
 def _replies(path: str, *replies: web.Reply) -> Prepare:
-    return lambda bench: apis["desk"].set(path, *replies)
+    return web.answers(path, *replies)
 
 
 def _pages(change: dict[str, Any], gone: str = "", rows: slice = slice(None)) -> Prepare:
@@ -69,16 +35,7 @@ def _agents(change: dict[str, Any]) -> Prepare:
 
 def _bookings(change: dict[str, Any], numbers: range) -> Prepare:
     rows = [{**booking(n), **change} if n in numbers else booking(n) for n in range(150, 300)]
-    return _silent(lambda bench: bench.write("bookings/2026-05-02.ndjson", "\n".join(map(json.dumps, rows)) + "\n"))
-
-
-def _limit(which: int, most: int) -> Prepare:
-    return lambda bench: bench.limits.update({which: most})
-
-
-def _latin1(bench: Bench) -> None:
-    text = bench.path("berths.csv").read_text(encoding="utf-8")
-    bench.write("berths.csv", text.replace("east quay", "Südkai"), encoding="latin-1")
+    return lambda bench: bench.write("bookings/2026-05-02.ndjson", "\n".join(map(json.dumps, rows)) + "\n")
 
 
 def _held(bench: Bench) -> None:
@@ -96,63 +53,28 @@ def _held(bench: Bench) -> None:
 def _killed(bench: Bench) -> None:
     script = '{python} load_berths.py; rc=$?; echo "load_berths exited with $rc"; exit $rc'
     bench.command = ("bash", "-c", script)
-    bench.when("2026-05-01.ndjson", lambda process: _kill_children(process.pid))
-
-
-def _kill_children(parent: int) -> None:
-    subprocess.run(["pkill", "-KILL", "-P", str(parent)], check=False)
-
-
-def _untrusted(variable: str, days: int) -> Prepare:
-    """Put a server with a certificate of its own making before the API."""
-
-    def inject(bench: Bench) -> None:
-        pair = certificate.self_signed(bench, "localhost", days=days)
-        port = free_port()
-        command = [
-            "openssl",
-            "s_server",
-            "-accept",
-            str(port),
-            "-cert",
-            str(pair.certificate),
-            "-key",
-            str(pair.key),
-            "-www",
-        ]
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        bench.on_exit(server.wait)
-        bench.on_exit(server.kill)
-        assert server.stdout is not None
-        for line in server.stdout:
-            if line.startswith(b"ACCEPT"):
-                break
-        bench.env[variable] = f"https://127.0.0.1:{port}"
-
-    return inject
+    bench.when("2026-05-01.ndjson", kill_children)
 
 
 def _full_disk(bench: Bench) -> None:
-    where = bench.path("scratch")
-    where.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(where)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", str(where)], check=True))
+    bench.mount("scratch", "size=64k")
     bench.env["DESK_DB"] = "scratch/desk.duckdb"
 
 
 SHAPE = (
-    _case(
+    case(
         "minutes_are_text",
         "retyped",
         DESK,
-        _pages({"minutes": "1 h 20 min"}),
         "minutes are a text since the API's release",
+        _pages({"minutes": "1 h 20 min"}),
         trap="surfaces as a value that cannot be coerced",
     ),
-    _case(
+    case(
         "ticket_id_renamed",
         "renamed",
         DESK,
+        "ticket_id is called id now",
         _replies(
             "/tickets",
             *(
@@ -167,123 +89,123 @@ SHAPE = (
                 for page in range(1, 5)
             ),
         ),
-        "ticket_id is called id now",
         trap="surfaces as a null constraint of the key",
     ),
-    _case(
+    case(
         "agent_id_removed",
         "removed",
         DESK,
-        _pages({}, gone="agent_id"),
         "the tickets carry no agent_id any more",
+        _pages({}, gone="agent_id"),
         trap="surfaces as a null constraint",
     ),
-    _case(
+    case(
         "bookings_have_new_field",
         "contract",
         PORT,
-        _bookings({"memory_limit": 4}, range(0, 900)),
         "the port's files have a new field",
+        _bookings({"memory_limit": 4}, range(0, 900)),
         subtype="column_added",
         trap="the field is called memory_limit",
     ),
-    _case(
+    case(
         "depth_renamed",
         "renamed",
         PORT,
-        _edit("berths.csv", "depth_m", "draught_m"),
         "the file's depth_m was renamed",
+        edited("berths.csv", "depth_m", "draught_m"),
         trap="a KeyError in our own generator",
     ),
 )
 VALUES = (
-    _case("subject_empty", "null", DESK, _pages({"subject": None}, rows=slice(7, 8)), "one ticket has no subject"),
-    _case(
+    case("subject_empty", "null", DESK, "one ticket has no subject", _pages({"subject": None}, rows=slice(7, 8))),
+    case(
         "agent_unknown",
         "orphan",
         DESK,
-        _pages({"agent_id": 404}, rows=slice(0, 3)),
         "three tickets of an agent nobody knows",
+        _pages({"agent_id": 404}, rows=slice(0, 3)),
         trap="the agent's number is 404",
     ),
-    _case(
+    case(
         "refund_too_large",
         "range",
         DESK,
-        _pages({"refund": "1234567.00"}, rows=slice(9, 10)),
         "a refund beyond the target's precision",
+        _pages({"refund": "1234567.00"}, rows=slice(9, 10)),
         subtype="out_of_range",
     ),
-    _case(
+    case(
         "berth_unknown",
         "orphan",
         PORT,
-        _bookings({"berth": 77}, range(201, 203)),
         "bookings of a berth that the port does not have",
+        _bookings({"berth": 77}, range(201, 203)),
         trap="surfaces as a null violation after a left join",
     ),
-    _case(
+    case(
         "booking_twice",
         "duplicate",
         PORT,
-        _bookings({"booking_no": "B00150"}, range(200, 201)),
         "one booking stands twice",
+        _bookings({"booking_no": "B00150"}, range(200, 201)),
     ),
-    _case(
+    case(
         "depth_negative",
         "range",
         PORT,
-        _edit("berths.csv", "7;12.5;", "7;-12.5;"),
         "a berth of negative depth",
+        edited("berths.csv", "7;12.5;", "7;-12.5;"),
         subtype="check_violation",
     ),
-    _case(
+    case(
         "line_cut",
         "malformed",
         PORT,
+        "the file ends within a line",
         lambda bench: bench.write(
             "bookings/2026-05-03.ndjson",
             bench.path("bookings/2026-05-03.ndjson").read_text(encoding="utf-8")[:9000],
         ),
-        "the file ends within a line",
         subtype="truncated_file",
     ),
-    _case("latin1_berths", "encoding", PORT, _latin1, "the file came as latin-1"),
+    case("latin1_berths", "encoding", PORT, "the file came as latin-1", recoded("berths.csv", "east quay", "Südkai")),
 )
 REMOTE = (
-    _case(
+    case(
         "certificate_replaced",
         "tls",
         DESK,
-        _untrusted("DESK_URL", 30),
         "the API presents a self-signed certificate",
+        certificate.untrusted("DESK_URL", 30),
         trap="surfaces as exceeded retries below an extraction error",
     ),
-    _case(
+    case(
         "desk_down",
         "outage",
         DESK,
-        _replies("/tickets", web.page(502)),
         "the desk's API is down from the second resource on",
+        _replies("/tickets", web.page(502)),
     ),
-    _case(
+    case(
         "desk_refused",
         "refused",
         DESK,
-        lambda bench: bench.env.update(DESK_URL=f"http://127.0.0.1:{free_port()}"),
         "nobody listens at the desk's API",
+        unreachable("DESK_URL"),
     ),
-    _case(
+    case(
         "desk_unknown",
         "dns",
         DESK,
-        lambda bench: bench.env.update(DESK_URL="http://desk-api.support.invalid"),
         "the desk's name is not in the DNS",
+        environment(DESK_URL="http://desk-api.support.invalid"),
     ),
-    _case(
+    case(
         "desk_sends_a_page",
         "protocol",
         DESK,
+        "a sign-in page with status 200",
         _replies(
             "/agents",
             web.Reply(
@@ -292,122 +214,121 @@ REMOTE = (
                 {"Content-Type": "text/html"},
             ),
         ),
-        "a sign-in page with status 200",
         subtype="outage_page",
         trap="surfaces as a JSON error",
     ),
-    _case(
+    case(
         "token_expired",
         "credentials",
         DESK,
-        _replies("/agents", web.Reply(401, {"error": "token expired", "code": "E_SCHEMA_AUTH"})),
         "the token has expired",
+        _replies("/agents", web.Reply(401, {"error": "token expired", "code": "E_SCHEMA_AUTH"})),
         subtype="expired_credentials",
     ),
-    _case(
+    case(
         "too_many_requests",
         "rate_limit",
         DESK,
+        "the API limits the rate from the second page on",
         _replies(
             "/tickets", answer("tickets", tickets(1), 4), web.Reply(429, {"error": "quota"}, {"Retry-After": "1"})
         ),
-        "the API limits the rate from the second page on",
         subtype="rate_limit",
     ),
 )
 LIMITS = (
-    _case("disk_full", "disk", DESK, _full_disk, "the database's disk is full", trap="surfaces as a failed load job"),
-    _case(
+    case("disk_full", "disk", DESK, "the database's disk is full", _full_disk, trap="surfaces as a failed load job"),
+    case(
         "database_too_large",
         "disk",
         PORT,
-        _limit(resource.RLIMIT_FSIZE, 30_000),
         "no file may be larger than 30 kB",
+        limited(resource.RLIMIT_FSIZE, 30_000),
         subtype="file_too_large",
     ),
-    _case("no_handles", "handles", DESK, _limit(resource.RLIMIT_NOFILE, 6), "the stage may hold six files open"),
-    _case(
+    case("no_handles", "handles", DESK, "the stage may hold six files open", limited(resource.RLIMIT_NOFILE, 6)),
+    case(
         "duckdb_memory",
         "memory",
         PORT,
-        _edit(
+        "the database may use 1 MB",
+        edited(
             "load_berths.py",
             "    with pipeline.sql_client() as client:\n",
             "    with pipeline.sql_client() as client:\n        client.execute_sql(\"SET memory_limit='1MB'\")\n",
         ),
-        "the database may use 1 MB",
     ),
-    _case(
+    case(
         "killed_while_loading",
         "killed",
         PORT,
-        _killed,
         "the kernel kills the stage",
+        _killed,
         subtype="killed_process",
     ),
 )
 
 
 OURS = (
-    _case(
+    case(
         "database_held",
         "concurrency",
         DESK,
-        _held,
         "another process has the database open",
+        _held,
         subtype="lock_contention",
         trap="an IO error of a connection",
     ),
-    _case(
+    case(
         "no_token",
         "configuration",
         DESK,
-        lambda bench: bench.env.pop("DESK_TOKEN"),
         "the token's variable is not set",
+        unset("DESK_TOKEN"),
     ),
-    _case(
+    case(
         "wrong_paginator",
         "configuration",
         DESK,
-        _edit("load_tickets.py", '"type": "page_number"', '"type": "page_numbers"'),
         "the configuration names a paginator that does not exist",
+        edited("load_tickets.py", '"type": "page_number"', '"type": "page_numbers"'),
         trap="speaks of a schema",
     ),
-    _case(
+    case(
         "berths_not_delivered",
         "missing_input",
         PORT,
-        lambda bench: bench.path("berths.csv").unlink(),
         "the berths' file was not delivered",
+        lambda bench: bench.path("berths.csv").unlink(),
     ),
-    _case(
+    case(
         "generator_bug",
         "code_bug",
         PORT,
-        _edit("load_berths.py", 'int(row["berth"])', 'int(row["berth"]).strip()'),
         "the new release strips a number",
+        edited("load_berths.py", 'int(row["berth"])', 'int(row["berth"]).strip()'),
         trap="an AttributeError inside an extraction",
     ),
-    _case(
+    case(
         "missing_extra",
         "environment",
         PORT,
-        _edit("load_berths.py", "import dlt\n", "import dlt\nimport adlfs\n", 1),
         "a library that is not installed",
+        edited("load_berths.py", "import dlt\n", "import dlt\nimport adlfs\n", 1),
     ),
-    _case(
+    case(
         "stopped",
         "interrupted",
         PORT,
-        lambda bench: bench.kill_when("2026-05-01.ndjson", signal.SIGINT),
         "an operator pressed Ctrl-C",
+        lambda bench: bench.kill_when("2026-05-01.ndjson", signal.SIGINT),
     ),
-    _case(
+    case(
         "end_cut",
         "no_cause",
         DESK,
-        _pages({"minutes": "1 h"}),
         "the log was cut before the error",
+        _pages({"minutes": "1 h"}),
         keep="head:9",
         subtype="no_error_in_log",
     ),

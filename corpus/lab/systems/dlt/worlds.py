@@ -9,8 +9,6 @@ from corpus.lab.bench import Bench
 from corpus.lab.case import Program
 from corpus.lab.services import web
 
-apis: dict[str, web.Web] = {}
-
 
 def agents() -> list[dict[str, Any]]:
     return [
@@ -42,8 +40,8 @@ def desk(bench: Bench) -> None:
         "/agents": [answer("agents", agents())],
         "/tickets": [answer("tickets", tickets(page), 4) for page in range(1, 5)],
     }
-    apis["desk"] = web.serve(bench, routes)
-    bench.env.update(DESK_URL=apis["desk"].url, DESK_TOKEN="hd_9f3e0fake77", RUNTIME__REQUEST_TIMEOUT="2")
+    server = web.serve(bench, routes)
+    bench.env.update(DESK_URL=server.url, DESK_TOKEN="hd_9f3e0fake77", RUNTIME__REQUEST_TIMEOUT="2")
 
 
 def booking(number: int) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import resource
 import signal
 import subprocess
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, System
+from corpus.lab.faults import cut, edited, environment, limited, small_disk, unreachable, written
 from corpus.lab.services import web
 from corpus.lab.systems.duckdb.worlds import (
-    FEEDS,
     HEADER,
     PARCELS,
     QUOTES,
@@ -30,18 +30,7 @@ HUGE = (
 
 
 def _stations(old: str, new: str) -> Prepare:
-    return lambda bench: (query(bench, STATIONS.replace(old, new)), None)[1]
-
-
-def _edit(name: str, old: str, new: str, count: int = -1) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=count)
-
-
-def _write(name: str, text: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        bench.write(name, text)
-
-    return inject
+    return lambda bench: query(bench, STATIONS.replace(old, new))
 
 
 def _without_metres(bench: Bench) -> None:
@@ -59,7 +48,7 @@ def _undelivered(bench: Bench) -> None:
 
 
 def _feed(name: str, *replies: web.Reply) -> Prepare:
-    return lambda bench: FEEDS[bench.directory].set(f"/{name}", *replies)
+    return web.answers(f"/{name}", *replies)
 
 
 def _reordered(bench: Bench) -> None:
@@ -76,11 +65,6 @@ def _flat_event(bench: Bench) -> None:
         write_scans(bench, part, [{**each, "event": ("in", "out")[n % 2]} for n, each in enumerate(scans)])
 
 
-def _cut_parquet(bench: Bench) -> None:
-    path = bench.path("in/stations.parquet")
-    path.write_bytes(path.read_bytes()[:-30])
-
-
 def _latin(bench: Bench) -> None:
     path = bench.path("in/trips_2.csv")
     text = path.read_text(encoding="utf-8").replace(",S09,S17,", ",Köln-Süd,S17,", 1)
@@ -92,18 +76,12 @@ def _broken_json(bench: Bench) -> None:
     path.write_text(path.read_text(encoding="utf-8")[:20_011], encoding="utf-8")
 
 
-def _many(count: int, **environment: str) -> Prepare:
+def _many(count: int, **variables: str) -> Prepare:
     def inject(bench: Bench) -> None:
         query(bench, HUGE.format(count=count))
-        bench.env.update(environment)
+        bench.env.update(variables)
 
     return inject
-
-
-def _small_out(bench: Bench) -> None:
-    place = bench.path("out")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
 
 
 def _killed(bench: Bench) -> None:
@@ -166,7 +144,7 @@ CASES = (
         family="table_gone",
         cause="the attached store has zone instead of permission_zone",
         program=PARCELS,
-        inject=lambda bench: (query(bench, "ALTER TABLE permission_zone RENAME TO zone", "network.duckdb"), None)[1],
+        inject=lambda bench: query(bench, "ALTER TABLE permission_zone RENAME TO zone", "network.duckdb"),
         trap="the table's name holds the word permission",
     ),
     Case(
@@ -187,7 +165,7 @@ CASES = (
         family="range",
         cause="a trip of no minutes",
         program=RIDES,
-        inject=_edit("in/trips_0.csv", "06:00:00,4,700", "06:00:00,0,700"),
+        inject=edited("in/trips_0.csv", "06:00:00,4,700", "06:00:00,0,700"),
         subtype="check_violation",
     ),
     Case(
@@ -202,7 +180,7 @@ CASES = (
         family="unparsable",
         cause="a trip lasts unknown minutes",
         program=RIDES,
-        inject=_edit("in/trips_1.csv", "2026-11-21 09:03:00,7,709", "2026-11-21 09:03:00,connection timed out,709"),
+        inject=edited("in/trips_1.csv", "2026-11-21 09:03:00,7,709", "2026-11-21 09:03:00,connection timed out,709"),
         trap="the value reads like an error of a server",
         subtype="unparsable_value",
     ),
@@ -214,7 +192,7 @@ CASES = (
         family="malformed",
         cause="the parquet file was cut short",
         program=RIDES,
-        inject=_cut_parquet,
+        inject=cut("in/stations.parquet", -30),
         subtype="truncated_file",
     ),
     Case(
@@ -230,7 +208,7 @@ CASES = (
         family="volume",
         cause="one of four files of scans was delivered empty",
         program=PARCELS,
-        inject=_write("in/scans/003.ndjson", ""),
+        inject=written("in/scans/003.ndjson", ""),
         trap="an error of our own SQL, called an invalid input",
     ),
     Case(
@@ -238,7 +216,7 @@ CASES = (
         family="range",
         cause="a parcel is declared with billions",
         program=PARCELS,
-        inject=_edit("in/scans/001.ndjson", '"declared": "19.90"', '"declared": "19900000000"', 1),
+        inject=edited("in/scans/001.ndjson", '"declared": "19.90"', '"declared": "19900000000"', 1),
         subtype="out_of_range",
     ),
     Case(
@@ -293,14 +271,14 @@ CASES = (
         family="dns",
         cause="the partner's name does not resolve",
         program=QUOTES,
-        inject=lambda bench: bench.env.update(FEED_URL="http://feeds.netzpartner.invalid"),
+        inject=environment(FEED_URL="http://feeds.netzpartner.invalid"),
     ),
     Case(
         name="feed_refused",
         family="refused",
         cause="nobody listens where the partner was",
         program=QUOTES,
-        inject=lambda bench: bench.env.update(FEED_URL=f"http://127.0.0.1:{free_port()}"),
+        inject=unreachable("FEED_URL"),
     ),
     Case(
         name="hops_out_of_memory",
@@ -323,7 +301,7 @@ CASES = (
         family="disk",
         cause="the volume of the exports is full",
         program=RIDES,
-        inject=_small_out,
+        inject=small_disk("out", "16k"),
         subtype="disk_full",
     ),
     Case(
@@ -331,7 +309,7 @@ CASES = (
         family="disk",
         cause="the worker may not write files as large as the store has become",
         program=RIDES,
-        inject=lambda bench: bench.limits.update({resource.RLIMIT_FSIZE: 200_000}),
+        inject=limited(resource.RLIMIT_FSIZE, 200_000),
         trap="an input/output error of the store's own file",
         subtype="file_too_large",
     ),
@@ -349,7 +327,7 @@ CASES = (
         family="code_bug",
         cause="the new release of a model calls a function that does not exist",
         program=RIDES,
-        inject=_edit("models/40_station_day.sql", "median(", "medain("),
+        inject=edited("models/40_station_day.sql", "median(", "medain("),
         trap="reads like something that was removed from the catalog",
     ),
     Case(
@@ -357,7 +335,7 @@ CASES = (
         family="code_bug",
         cause="the new release of a model selects what it does not group by",
         program=PARCELS,
-        inject=_edit("models/50_lane.sql", "GROUP BY ALL", "GROUP BY h.lane"),
+        inject=edited("models/50_lane.sql", "GROUP BY ALL", "GROUP BY h.lane"),
         trap="complains of a column",
     ),
     Case(
@@ -365,7 +343,7 @@ CASES = (
         family="code_bug",
         cause="the new release logs a statement that the driver does not give",
         program=PARCELS,
-        inject=_edit("build_marts.py", "statement.query.split()", "statement.sql.split()"),
+        inject=edited("build_marts.py", "statement.query.split()", "statement.sql.split()"),
         trap="the program dies in a line of logging",
     ),
     Case(
@@ -373,7 +351,7 @@ CASES = (
         family="configuration",
         cause="the deployment points the store to a file that is none",
         program=PARCELS,
-        inject=_write("parcels.duckdb", "[default]\nstore = s3://lake/parcels\n" * 200),
+        inject=written("parcels.duckdb", "[default]\nstore = s3://lake/parcels\n" * 200),
         trap="reads like a corrupt file",
     ),
     Case(
@@ -381,7 +359,7 @@ CASES = (
         family="environment",
         cause="the image lacks the extension that an attached store needs",
         program=PARCELS,
-        inject=_edit("models/20_hub.sql", "(READ_ONLY)", "(TYPE sqlite, READ_ONLY)"),
+        inject=edited("models/20_hub.sql", "(READ_ONLY)", "(TYPE sqlite, READ_ONLY)"),
         subtype="configuration",
     ),
     Case(
@@ -396,7 +374,7 @@ CASES = (
         family="configuration",
         cause="the deployment gives a memory limit that is no size",
         program=RIDES,
-        inject=lambda bench: bench.env.update(MEMORY_LIMIT="4 gigs"),
+        inject=environment(MEMORY_LIMIT="4 gigs"),
         trap="a memory limit is named, and nothing ran out",
     ),
     Case(
@@ -404,7 +382,7 @@ CASES = (
         family="no_cause",
         cause="the log ends before the model that failed",
         program=PARCELS,
-        inject=_edit("in/scans/001.ndjson", '"parcel": "PK00130"', '"parcel": null'),
+        inject=edited("in/scans/001.ndjson", '"parcel": "PK00130"', '"parcel": null'),
         keep="head:3",
         trap="only models that went well",
         subtype="no_error_in_log",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Program
@@ -64,13 +63,10 @@ def quotes(plant: str) -> web.Reply:
     return web.Reply(200, [{"plant": plant, "hour": f"2026-11-21 {n:02}:00:00", "eur_mwh": 40 + n} for n in range(24)])
 
 
-FEEDS: dict[Path, web.Web] = {}
-
-
 def feeds(bench: Bench) -> None:
     bench.path("feeds/.keep").touch()
-    FEEDS[bench.directory] = web.serve(bench, {f"/{name}": [quotes(name)] for name in ("wind", "solar", "gas")})
-    bench.env.update(FEED_URL=FEEDS[bench.directory].url, FEED_KEY="pk_9d2e77")
+    server = web.serve(bench, {f"/{name}": [quotes(name)] for name in ("wind", "solar", "gas")})
+    bench.env.update(FEED_URL=server.url, FEED_KEY="pk_9d2e77")
 
 
 RIDES = Program(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import unreachable
 from corpus.lab.services.web import Reply, page, serve
 
 PRODUCT = {"X-Elastic-Product": "Elasticsearch", "Content-Type": "application/vnd.elasticsearch+json;compatible-with=9"}
@@ -151,14 +151,8 @@ def line(number: int, change: Callable[[str], str]) -> Prepare:
     return inject
 
 
-def without(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda loan: {key: value for key, value in loan.items() if key != name}
-
-
 def full_volume(bench: Bench) -> None:
-    place = bench.path("report/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
+    bench.mount("report", "size=4k")
     bench.write("report/previous.csv", "x" * 4096)
     bench.path("overdue.csv").symlink_to("report/overdue.csv")
 
@@ -295,7 +289,7 @@ CASES = (
         family="refused",
         cause="nobody listens",
         program=OVERDUE,
-        inject=lambda bench: bench.env.update(ES_URL=f"http://127.0.0.1:{free_port()}"),
+        inject=unreachable("ES_URL"),
     ),
     Case(
         name="key_expired",

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import edited, limited, small_disk
 from corpus.lab.services import ftp
 
 Cell = str | int | None
-SERVERS: dict[Path, ftp.Ftp] = {}
 HERE = Path(__file__).parent
 DEPOTS = ("bremen", "kassel", "ulm")
 HEADER: list[Cell] = ["article", "batch", "quantity", "expires"]
@@ -41,13 +41,13 @@ def transactions(day: int, count: int = 120) -> list[str]:
 
 
 def _serve(bench: Bench) -> ftp.Ftp:
-    SERVERS[bench.directory] = server = ftp.start(bench)
+    server = ftp.start(bench)
     bench.env |= {"DEPOT_HOST": "127.0.0.1", "DEPOT_PORT": str(server.port), "DEPOT_PASSWORD": ftp.PASSWORD}
     return server
 
 
 def _report(bench: Bench, depot: str, rows: list[list[Cell]], header: list[Cell], sheet: str = "Stock") -> None:
-    target = SERVERS[bench.directory].home / f"reports/stock_{depot}.xlsx"
+    target = ftp.running(bench).home / f"reports/stock_{depot}.xlsx"
     target.parent.mkdir(exist_ok=True)
     given = json.dumps({"sheet": sheet, "rows": [header, *rows]})
     bench.run(str(bench.python), str(HERE / "write_book.py"), str(target), text=given)
@@ -66,7 +66,7 @@ def _stock_world(bench: Bench) -> None:
 def _week(bench: Bench, day: int, rows: list[str], *, header: str = CARDS, trailer: int = -1) -> None:
     count = len(rows) if trailer < 0 else trailer
     lines = [header, *rows, f"END;{count}"]
-    SERVERS[bench.directory].put(f"cards/{DAYS[day]}.csv", ("\r\n".join(lines) + "\r\n").encode())
+    ftp.running(bench).put(f"cards/{DAYS[day]}.csv", ("\r\n".join(lines) + "\r\n").encode())
 
 
 def _cards_world(bench: Bench) -> None:
@@ -99,9 +99,9 @@ def _restart(**options: object) -> Prepare:
     """Run the server again on its port with other options."""
 
     def inject(bench: Bench) -> None:
-        old = SERVERS[bench.directory]
+        old = ftp.running(bench)
         old.stop()
-        SERVERS[bench.directory] = ftp.start(bench, port=old.port, **options)  # type: ignore[arg-type]
+        ftp.start(bench, port=old.port, **options)  # type: ignore[arg-type]
 
     return inject
 
@@ -110,22 +110,13 @@ def _hold_sessions(bench: Bench) -> None:
     """Keep as many sessions open as the server takes."""
     _restart(connections=2)(bench)
     for _ in range(2):
-        held = socket.create_connection(("127.0.0.1", SERVERS[bench.directory].port), timeout=3)
+        held = socket.create_connection(("127.0.0.1", ftp.running(bench).port), timeout=3)
         held.recv(100)
         bench.on_exit(held.close)
 
 
-def _mount(folder: str, size: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        path = bench.path(f"{folder}/x").parent
-        bench.run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path))
-        bench.stack.callback(bench.run, "umount", "-l", str(path))
-
-    return inject
-
-
 def _cut_report(bench: Bench) -> None:
-    path = SERVERS[bench.directory].home / "reports/stock_ulm.xlsx"
+    path = ftp.running(bench).home / "reports/stock_ulm.xlsx"
     path.write_bytes(path.read_bytes()[:5000])
 
 
@@ -143,26 +134,22 @@ def _environment(name: str, value: str) -> Prepare:
 
 
 def _stop(bench: Bench) -> None:
-    SERVERS[bench.directory].stop()
+    ftp.running(bench).stop()
 
 
 def _moved(bench: Bench) -> None:
-    home = SERVERS[bench.directory].home
+    home = ftp.running(bench).home
     (home / "cards").rename(home / "cards_2026_new")
 
 
 def _nothing_there(bench: Bench) -> None:
-    (SERVERS[bench.directory].home / f"cards/{DAYS[2]}.csv").unlink()
+    (ftp.running(bench).home / f"cards/{DAYS[2]}.csv").unlink()
 
 
 def _silent(bench: Bench) -> None:
     server = socket.create_server(("127.0.0.1", 0))
     bench.on_exit(server.close)
     bench.env["DEPOT_PORT"] = str(server.getsockname()[1])
-
-
-def _small_files(bench: Bench) -> None:
-    bench.limits[resource.RLIMIT_FSIZE] = 3000
 
 
 CASES = (
@@ -279,7 +266,7 @@ CASES = (
         family="disk",
         cause="our volume for incoming reports is full",
         program=REPORTS,
-        inject=_mount("incoming", "12k"),
+        inject=small_disk("incoming", "12k"),
     ),
     Case(
         name="kept_too_large",
@@ -287,7 +274,7 @@ CASES = (
         subtype="file_too_large",
         cause="the worker may write files of 3,000 bytes",
         program=FUEL,
-        inject=_small_files,
+        inject=limited(resource.RLIMIT_FSIZE, 3000),
     ),
     Case(
         name="report_of_sixty_thousand",
@@ -317,7 +304,7 @@ CASES = (
         family="code_bug",
         cause="a release adds a text to a number",
         program=FUEL,
-        inject=lambda b: b.replace("fuel_cards.py", "[0] += litres", '[0] += each["litres"]'),
+        inject=edited("fuel_cards.py", "[0] += litres", '[0] += each["litres"]'),
     ),
     Case(
         name="wednesday_not_there",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 import resource
@@ -10,12 +9,12 @@ import signal
 import ssl
 import subprocess
 from collections.abc import Callable
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Program, System
+from corpus.lab.faults import edited, environment, limited, small_disk, without
 from corpus.lab.services import certificate, web
 
 HERE = Path(__file__).parent
@@ -55,12 +54,12 @@ def pages(rows: list[Loan], size: int = 50) -> list[web.Reply]:
     return [web.Reply(body=rows[at : at + size]) for at in starts] + [web.Reply(body=[])]
 
 
-def _serve(bench: Bench, replies: list[web.Reply]) -> web.Web:
+def _serve(bench: Bench, replies: list[web.Reply], tls: ssl.SSLContext | None = None) -> web.Web:
     def reply(path: str) -> web.Reply:
         page = int(path.rpartition("=")[2])
         return replies[min(page, len(replies)) - 1]
 
-    server = web.serve(bench, {"/v2/loans": [reply]})
+    server = web.serve(bench, {"/v2/loans": [reply]}, tls=tls)
     bench.env["LOANS_API"] = server.url
     return server
 
@@ -117,16 +116,8 @@ def one(number: int, change: Callable[[Loan], Loan]) -> Callable[[Bench], None]:
     return changed(change, first=number, last=number)
 
 
-def without(name: str) -> Callable[[Loan], Loan]:
-    return lambda row: {key: value for key, value in row.items() if key != name}
-
-
 def after(pages_before: int, reply: web.Reply) -> Callable[[Bench], None]:
-    return lambda bench: void(_serve(bench, [*pages(loans())[:pages_before], reply]))
-
-
-def void(_: object) -> None:
-    """Drop what a preparation gave."""
+    return lambda bench: _serve(bench, [*pages(loans())[:pages_before], reply])
 
 
 def source(old: str, new: str) -> Callable[[Bench], None]:
@@ -138,24 +129,8 @@ def source(old: str, new: str) -> Callable[[Bench], None]:
 
 
 def _self_signed(bench: Bench) -> None:
-    server = _serve(bench, pages(loans()))
     pair = certificate.self_signed(bench, "loans.city.example")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    _wrap(server, context)
-    bench.env["LOANS_API"] = f"https://127.0.0.1:{server.port}"
-
-
-def _wrap(server: web.Web, context: ssl.SSLContext) -> None:
-    for each in gc.get_objects():
-        if isinstance(each, ThreadingHTTPServer) and each.server_address[1] == server.port:
-            each.socket = context.wrap_socket(each.socket, server_side=True)
-
-
-def _small_landing(bench: Bench) -> None:
-    folder = bench.path("landing/x").parent
-    bench.run("mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(folder))
-    bench.on_exit(lambda: void(bench.run("umount", "-l", str(folder))))
+    _serve(bench, pages(loans()), certificate.context(pair))
 
 
 def _scripted(bench: Bench, text: str) -> None:
@@ -243,7 +218,7 @@ CASES = (
         family="nested",
         cause="the list is nested in an object with a cursor now",
         program=LOANS,
-        inject=lambda b: void(_serve(b, [web.Reply(body={"data": loans()[:50], "next": "c2"})])),
+        inject=lambda b: _serve(b, [web.Reply(body={"data": loans()[:50], "next": "c2"})]),
     ),
     Case(
         name="branches_with_third_column",
@@ -288,14 +263,14 @@ CASES = (
         family="volume",
         cause="the API delivers 100 loans of a working day, without any error",
         program=LOANS,
-        inject=lambda b: void(_serve(b, pages(loans()[:100]))),
+        inject=lambda b: _serve(b, pages(loans()[:100])),
     ),
     Case(
         name="quote_inside_field",
         family="malformed",
         cause="a stray quote in a branch's name",
         program=LOANS,
-        inject=lambda b: b.replace("branches.csv", "branch-17", 'north "old" hall', count=1),
+        inject=edited("branches.csv", "branch-17", 'north "old" hall', count=1),
     ),
     Case(
         name="gateway_page_with_status_200",
@@ -332,7 +307,7 @@ CASES = (
         family="endpoint",
         cause="the depot has moved its folder",
         program=COPY,
-        inject=lambda b: b.replace("rclone.conf", "/scans/", "/scan-archive/"),
+        inject=edited("rclone.conf", "/scans/", "/scan-archive/"),
     ),
     Case(
         name="depot_refuses",
@@ -354,7 +329,7 @@ CASES = (
         family="disk",
         cause="the landing disk has no space left",
         program=COPY,
-        inject=_small_landing,
+        inject=small_disk("landing", "96k"),
         trap="listed by rclone as failed copies with retries, as if the source were ill",
     ),
     Case(
@@ -362,7 +337,7 @@ CASES = (
         family="handles",
         cause="the worker may open 20 files, the loader keeps one open for each branch",
         program=LOANS,
-        inject=lambda b: b.limits.update({resource.RLIMIT_NOFILE: 20}),
+        inject=limited(resource.RLIMIT_NOFILE, 20),
     ),
     Case(
         name="memory_of_the_worker",
@@ -400,7 +375,7 @@ CASES = (
         family="configuration",
         cause="LOANS_MINIMUM was lost in a deployment",
         program=LOANS,
-        inject=lambda b: b.env.update(LOANS_MINIMUM=""),
+        inject=environment(LOANS_MINIMUM=""),
         trap="a syntax error of a number, as bad data gives it",
     ),
     Case(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import resource
 import signal
-import subprocess
 from collections.abc import Callable
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import as_nobody, edited, kill_children, limited, recoded, unreachable, unset
 from corpus.lab.services import web
 
 CATEGORIES = ("dairy", "bread", "vegetables", "tinned")
-apis: dict[str, web.Web] = {}
 
 
 def world(bench: Bench) -> None:
@@ -23,8 +22,8 @@ def world(bench: Bench) -> None:
     bench.write("intake.csv", "\n".join(["intake_id,donor,category,kilos,received,temperature", *rows]) + "\n")
     donors = [f"Donor {n},{('north', 'south', 'harbour')[n % 3]}" for n in range(30)]
     bench.write("donors.csv", "\n".join(["donor,region", *donors]) + "\n")
-    apis["catalogue"] = web.serve(bench, {"/categories": [web.Reply(200, list(CATEGORIES))]})
-    bench.env["CATALOGUE_URL"] = apis["catalogue"].url
+    server = web.serve(bench, {"/categories": [web.Reply(200, list(CATEGORIES))]})
+    bench.env["CATALOGUE_URL"] = server.url
 
 
 INTAKE = Program(name="intake", command=("{python}", "validate_intake.py"), files=("validate_intake.py",), world=world)
@@ -56,10 +55,6 @@ def _case(
     )
 
 
-def _edit(name: str, old: str, new: str, count: int = -1) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=count)
-
-
 def _rows(change: Callable[[list[str]], list[str]]) -> Prepare:
     """Change the cells of every row of the intake."""
 
@@ -71,7 +66,7 @@ def _rows(change: Callable[[list[str]], list[str]]) -> Prepare:
 
 
 def _replies(*replies: web.Reply) -> Prepare:
-    return lambda bench: apis["catalogue"].set("/categories", *replies)
+    return web.answers("/categories", *replies)
 
 
 def _kilos_with_unit(cells: list[str]) -> list[str]:
@@ -83,46 +78,30 @@ def _short(bench: Bench) -> None:
     bench.write("intake.csv", "\n".join(lines[:61]) + "\n")
 
 
-def _latin1(bench: Bench) -> None:
-    text = bench.path("intake.csv").read_text(encoding="utf-8")
-    bench.write("intake.csv", text.replace("Donor 17", "Café Lümmel"), encoding="latin-1")
-
-
 def _full_disk(bench: Bench) -> None:
-    where = bench.path("share")
-    where.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(where)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", str(where)], check=True))
+    bench.mount("share", "size=8k")
     bench.env["PUBLISH_TO"] = "share"
 
 
 def _read_only(bench: Bench) -> None:
     bench.path("share").mkdir(mode=0o755)
     bench.env["PUBLISH_TO"] = "share"
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
+    as_nobody(bench)
 
 
 def _two_seconds(bench: Bench) -> None:
     bench.command = ("bash", "-c", f"ulimit -S -t 2; {bench.command[2]}")
 
 
-def _without_address(bench: Bench) -> None:
-    del bench.env["CATALOGUE_URL"]
-
-
 def _kill(bench: Bench) -> None:
-    bench.when("catalogue answered", lambda process: _kill_children(process.pid))
-
-
-def _kill_children(parent: int) -> None:
-    subprocess.run(["pkill", "-KILL", "-P", str(parent)], check=False)
+    bench.when("catalogue answered", kill_children)
 
 
 SHAPE = (
     _case(
         "column_renamed",
         "renamed",
-        _edit("intake.csv", "kilos", "weight_kg", 1),
+        edited("intake.csv", "kilos", "weight_kg", 1),
         "the file's kilos is called weight_kg",
         trap="several checks fail with exceptions after it",
     ),
@@ -149,21 +128,21 @@ SHAPE = (
     ),
 )
 VALUES = (
-    _case("donor_missing", "null", _edit("intake.csv", "FB-00123,Donor 3,", "FB-00123,,"), "one intake has no donor"),
-    _case("intake_twice", "duplicate", _edit("intake.csv", "FB-00200,", "FB-00199,"), "one intake stands twice"),
+    _case("donor_missing", "null", edited("intake.csv", "FB-00123,Donor 3,", "FB-00123,,"), "one intake has no donor"),
+    _case("intake_twice", "duplicate", edited("intake.csv", "FB-00200,", "FB-00199,"), "one intake stands twice"),
     _case("file_too_short", "volume", _short, "sixty rows where four hundred are usual", subtype="incomplete"),
-    _case("latin1", "encoding", _latin1, "the file came as latin-1"),
+    _case("latin1", "encoding", recoded("intake.csv", "Donor 17", "Café Lümmel"), "the file came as latin-1"),
     _case(
         "donor_not_registered",
         "orphan",
-        _edit("intake.csv", "Donor 21,", "HTTP 503 Service Unavailable,"),
+        edited("intake.csv", "Donor 21,", "HTTP 503 Service Unavailable,"),
         "a donor that nobody registered",
         trap="the donor's name is an error text",
     ),
     _case(
         "unreadable_day",
         "unparsable",
-        _edit("intake.csv", "FB-00300,Donor 0,dairy,5.5,2026-05-07", "FB-00300,Donor 0,dairy,5.5,07/05/2026"),
+        edited("intake.csv", "FB-00300,Donor 0,dairy,5.5,2026-05-07", "FB-00300,Donor 0,dairy,5.5,07/05/2026"),
         "one day is written the other way",
         subtype="invalid_date",
     ),
@@ -173,7 +152,7 @@ REMOTE = (
     _case(
         "catalogue_refused",
         "refused",
-        lambda bench: bench.env.update(CATALOGUE_URL=f"http://127.0.0.1:{free_port()}"),
+        unreachable("CATALOGUE_URL"),
         "nobody listens at the catalogue",
     ),
     _case(
@@ -196,7 +175,7 @@ LIMITS = (
     _case(
         "published_file_too_large",
         "disk",
-        lambda bench: bench.limits.update({resource.RLIMIT_FSIZE: 3000}),
+        limited(resource.RLIMIT_FSIZE, 3000),
         "no file may be larger than 3 kB",
         subtype="file_too_large",
         trap="after a validation that passed",
@@ -216,7 +195,7 @@ OURS = (
     _case(
         "expectation_bug",
         "code_bug",
-        _edit(
+        edited(
             "validate_intake.py",
             'ExpectColumnValuesToNotBeNull(column="donor")',
             'ExpectColumnValuesToNotBeNull(column="doner")',
@@ -227,14 +206,14 @@ OURS = (
     _case(
         "regex_bug",
         "code_bug",
-        _edit("validate_intake.py", r'r"^FB-\d{5}$"', r'r"^FB-(\d{5}$"'),
+        edited("validate_intake.py", r'r"^FB-\d{5}$"', r'r"^FB-(\d{5}$"'),
         "the new suite's pattern is broken",
         trap="surfaces as a failed validation",
     ),
     _case(
         "no_address",
         "configuration",
-        _without_address,
+        unset("CATALOGUE_URL"),
         "the catalogue's variable is not set",
     ),
     _case("share_not_writable", "permission", _read_only, "our role may not write to the share"),
@@ -253,7 +232,7 @@ OURS = (
     _case(
         "log_cut",
         "no_cause",
-        _edit("intake.csv", "FB-00200,", "FB-00199,"),
+        edited("intake.csv", "FB-00200,", "FB-00199,"),
         "the kept log says only that it failed",
         keep="tail:2",
         program=WRAPPED,

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 from corpus.lab.bench import Bench
-from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.case import Prepare, System, case
+from corpus.lab.faults import as_nobody, edited, environment, kill_children, renamed
 from corpus.lab.services.web import Reply, page
 from corpus.lab.systems.http_clients.worlds import (
     EXPORT,
@@ -34,22 +35,6 @@ from corpus.lab.systems.http_clients.worlds import (
 )
 
 
-def case(
-    name: str,
-    family: str,
-    program: Program,
-    cause: str,
-    inject: Prepare,
-    *,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
-
-
 def invoices(change: Callable[[Row], Row], last: int = 6) -> Prepare:
     """Let the clinic's invoices be others."""
     return lambda bench: clinic(bench, invoices=[lambda path: invoice_page(path, change, last)])
@@ -62,10 +47,6 @@ def positions(change: Callable[[Row], Row]) -> Prepare:
 def one(key: str, number: object, field: str, value: object) -> Callable[[Row], Row]:
     """Change a field of the one row whose key is `number`."""
     return lambda row: row | {field: value} if row[key] == number else row
-
-
-def renamed(old: str, new: str) -> Callable[[Row], Row]:
-    return lambda row: {(new if name == old else name): value for name, value in row.items()}
 
 
 def after_page(number: int, reply: Reply) -> Prepare:
@@ -91,24 +72,13 @@ def readonly_ledger(bench: Bench) -> None:
     as_nobody(bench)
 
 
-def as_nobody(bench: Bench) -> None:
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
-
-
-def mount(bench: Bench, folder: str, size: str) -> None:
-    """Give a folder a disk of its own that is soon full."""
-    path = str(bench.path(f"{folder}/any").parent)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", path], check=True))
-
-
 def full_disk_for_baltic(bench: Bench) -> None:
-    mount(bench, "store", "4k")
+    bench.mount("store", "size=4k")
     bench.path("baltic.csv").symlink_to("store/baltic.csv")
 
 
 def full_disk_for_ledger(bench: Bench) -> None:
-    mount(bench, "store", "24k")
+    bench.mount("store", "size=24k")
     clinic(bench, invoices=[lambda path: invoice_page(path, last=60)])
     bench.env |= {"LEDGER": "store/ledger.db", "LOG_LEVEL": "DEBUG"}
 
@@ -143,7 +113,7 @@ def kill_reader(bench: Bench) -> None:
     archive(bench, count=20_000)
     bench.when(
         "piece-4.gz indexed",
-        lambda process: (subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=False), None)[1],
+        kill_children,
     )
 
 
@@ -163,14 +133,6 @@ def interrupt(bench: Bench) -> None:
 
     clinic(bench, invoices=[answer])
     bench.when("page=3", stop)
-
-
-def environment(**values: str) -> Prepare:
-    return lambda bench: bench.env.update(values)
-
-
-def replaced(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
 
 
 def flipped(data: bytes) -> bytes:
@@ -529,7 +491,7 @@ OURS = (
         "code_bug",
         POSITIONS,
         "a release calls httpx with a wrong keyword",
-        replaced("sync_positions.py", "params=query", "parameters=query"),
+        edited("sync_positions.py", "params=query", "parameters=query"),
         trap="fails inside the call of the API",
     ),
     case(
@@ -537,7 +499,7 @@ OURS = (
         "code_bug",
         POSITIONS,
         "a release forgot an argument of check_schema",
-        replaced("sync_positions.py", "check_schema(feed.schema(), FIELDS)", "check_schema(feed.schema())"),
+        edited("sync_positions.py", "check_schema(feed.schema(), FIELDS)", "check_schema(feed.schema())"),
         trap="the function's name speaks of a schema",
     ),
     case(

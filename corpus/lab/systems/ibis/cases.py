@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import edited, unreachable, unset
 from corpus.lab.services.web import Reply, Web, page, serve
 
 SETUP = """
@@ -77,10 +77,6 @@ WEATHER = Program(
 )
 
 
-def edited(name: str, old: str, new: str, count: int = -1) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=count)
-
-
 def answered(**changed: Reply) -> Prepare:
     return lambda bench: weather(bench, **changed)
 
@@ -94,9 +90,7 @@ def renamed(row: Row) -> Row:
 
 
 def full_export(bench: Bench) -> None:
-    place = bench.path("export/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
+    bench.mount("export", "size=4k")
     bench.write("export/yesterday.parquet", "x" * 4000)
 
 
@@ -134,10 +128,6 @@ def energy_renamed(bench: Bench) -> None:
 def nothing_delivered(bench: Bench) -> None:
     for n in range(4):
         bench.path(f"landing/sessions-{n}.csv").unlink()
-
-
-def no_sites(bench: Bench) -> None:
-    del bench.env["SITES"]
 
 
 CASES = (
@@ -241,7 +231,7 @@ CASES = (
         family="refused",
         cause="nobody listens where the weather service was",
         program=WEATHER,
-        inject=lambda bench: bench.env.update(WEATHER_URL=f"http://127.0.0.1:{free_port()}"),
+        inject=unreachable("WEATHER_URL"),
     ),
     Case(
         name="export_full",
@@ -287,7 +277,7 @@ CASES = (
         family="configuration",
         cause="the deployment does not set the sites",
         program=WEATHER,
-        inject=no_sites,
+        inject=unset("SITES"),
         trap="a KeyError like that of a field",
     ),
 )

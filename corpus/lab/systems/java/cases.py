@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import resource
 import ssl
 import subprocess
 import threading
 from collections.abc import Callable
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Program, System
+from corpus.lab.faults import limited, small_disk, unset
 from corpus.lab.services import certificate, postgres, web
 
 HERE = Path(__file__).parent
@@ -55,10 +54,8 @@ def _readings(bench: Bench, rows: list[str], header: str = "meter_no,read_on,kwh
     bench.write("readings.csv", "\n".join([header, *rows]) + "\n")
 
 
-def _tariffs(bench: Bench, *replies: web.Reply) -> web.Web:
-    server = web.serve(bench, {"/tariffs": list(replies)})
-    bench.env["TARIFF_URL"] = server.url
-    return server
+def _tariffs(bench: Bench, *replies: web.Reply, tls: ssl.SSLContext | None = None) -> None:
+    bench.env["TARIFF_URL"] = web.serve(bench, {"/tariffs": list(replies)}, tls=tls).url
 
 
 def world(bench: Bench) -> None:
@@ -97,13 +94,6 @@ def answer(*replies: web.Reply) -> Callable[[Bench], None]:
     return inject
 
 
-def sql(script: str) -> Callable[[Bench], None]:
-    def inject(bench: Bench) -> None:
-        postgres.running(bench).execute(script)
-
-    return inject
-
-
 def source(old: str, new: str) -> Callable[[Bench], None]:
     return lambda bench: compile_java(bench, lambda text: text.replace(old, new))
 
@@ -114,24 +104,12 @@ def _renamed_amount(row: Tariff) -> Tariff:
 
 def _tls(bench: Bench) -> None:
     pair = certificate.self_signed(bench, "tariffs.supplier.example")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    server = _tariffs(bench, web.Reply(body=tariffs()))
-    for each in gc.get_objects():
-        if isinstance(each, ThreadingHTTPServer) and each.server_address[1] == server.port:
-            each.socket = context.wrap_socket(each.socket, server_side=True)
-    bench.env["TARIFF_URL"] = f"https://127.0.0.1:{server.port}"
+    _tariffs(bench, web.Reply(body=tariffs()), tls=certificate.context(pair))
 
 
 def _many_readings(bench: Bench) -> None:
     _readings(bench, [text for _ in range(150) for text in lines()])
     bench.command = ("java", "-Xmx24m", *bench.command[2:])
-
-
-def _small_disk(bench: Bench) -> None:
-    folder = bench.path("export/x").parent
-    bench.run("mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(folder))
-    bench.stack.callback(bench.run, "umount", "-l", str(folder))
 
 
 def _no_sessions(bench: Bench) -> None:
@@ -171,10 +149,6 @@ def _terminated(bench: Bench) -> None:
     server.when_waiting(bench, "bill", lambda: server.stop("immediate"))
 
 
-def _no_address(bench: Bench) -> None:
-    del bench.env["TARIFF_URL"]
-
-
 CASES = (
     Case(
         name="tariff_member_renamed",
@@ -196,7 +170,7 @@ CASES = (
         family="retyped",
         cause="bill.meter_no is text since a migration",
         program=METERS,
-        inject=sql("ALTER TABLE bill DROP CONSTRAINT bill_meter_no_fkey, ALTER meter_no TYPE text"),
+        inject=postgres.script("ALTER TABLE bill DROP CONSTRAINT bill_meter_no_fkey, ALTER meter_no TYPE text"),
         trap="the batch insert goes through; the export's join fails on an operator",
     ),
     Case(
@@ -204,7 +178,7 @@ CASES = (
         family="removed",
         cause="a migration removed meter.district",
         program=METERS,
-        inject=sql("ALTER TABLE meter DROP COLUMN district"),
+        inject=postgres.script("ALTER TABLE meter DROP COLUMN district"),
     ),
     Case(
         name="readings_reordered",
@@ -317,14 +291,14 @@ CASES = (
         family="disk",
         cause="the export's disk is full",
         program=METERS,
-        inject=_small_disk,
+        inject=small_disk("export", "8k"),
     ),
     Case(
         name="handles_of_jvm",
         family="handles",
         cause="the process may have 14 open files",
         program=METERS,
-        inject=lambda b: b.limits.update({resource.RLIMIT_NOFILE: 14}),
+        inject=limited(resource.RLIMIT_NOFILE, 14),
     ),
     Case(
         name="list_that_cannot_grow",
@@ -359,7 +333,7 @@ CASES = (
         family="configuration",
         cause="TARIFF_URL was lost in a deployment",
         program=METERS,
-        inject=_no_address,
+        inject=unset("TARIFF_URL"),
         trap="an IllegalArgumentException of a URI `null/tariffs`",
     ),
 )

@@ -6,15 +6,15 @@ import json
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import threading
 from contextlib import suppress
 from typing import Any
 
 from corpus.lab.bench import Bench, free_port
-from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import kafka
+from corpus.lab.case import Prepare, Program, System, case
+from corpus.lab.faults import as_nobody, edited
+from corpus.lab.services import kafka, sqlite
 
 Record = dict[str, Any]
 STORE = """CREATE TABLE position (vehicle TEXT NOT NULL, seen_at TEXT NOT NULL, line TEXT NOT NULL, lat REAL CHECK (lat BETWEEN -90 AND 90),
@@ -54,15 +54,8 @@ def _send(bench: Bench, values: list[bytes], topic: str = "bus.positions") -> No
     kafka.start(bench, {topic: values})
 
 
-def _execute(bench: Bench, name: str, script: str) -> None:
-    store = sqlite3.connect(bench.path(name))
-    with store:
-        store.executescript(script)
-    store.close()
-
-
 def _buses(bench: Bench) -> None:
-    _execute(bench, "positions.db", STORE)
+    sqlite.execute(bench, "positions.db", STORE)
     _send(bench, _encode(_positions()))
 
 
@@ -82,7 +75,7 @@ def _avro(bench: Bench, doses: list[Record], fields: list[Record] = DOSE) -> lis
 
 
 def _ward(bench: Bench) -> None:
-    _execute(bench, "ward.db", WARD)
+    sqlite.execute(bench, "ward.db", WARD)
     _send(bench, _avro(bench, _doses()), "ward.doses")
 
 
@@ -176,10 +169,7 @@ def _broker_at(text: str, number: int) -> Prepare:
 
 
 def _small_volume(bench: Bench) -> None:
-    place = bench.path("volume")
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
+    place = bench.mount("volume", "size=28k")
     shutil.move(bench.path("positions.db"), place / "positions.db")
     bench.path("positions.db").symlink_to("volume/positions.db")
     _send(bench, _encode(_positions(2000)))
@@ -211,218 +201,197 @@ def _large(bench: Bench) -> None:
 def _readonly(bench: Bench) -> None:
     bench.directory.chmod(0o755)
     bench.path("positions.db").chmod(0o644)
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
-
-
-def _edit(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
-
-
-def _case(
-    name: str,
-    family: str,
-    cause: str,
-    program: Program,
-    inject: Prepare,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
+    as_nobody(bench)
 
 
 CASES = (
-    _case(
+    case(
         "line_called_route",
         "renamed",
-        "a position's line is called route now",
         BUSES,
+        "a position's line is called route now",
         _line_renamed,
         trap="a NULL violation; the fields of the first message are logged",
     ),
-    _case(
+    case(
         "delay_column_retired",
         "removed",
-        "the store's owner removed the column delay_s",
         BUSES,
-        lambda bench: _execute(bench, "positions.db", "ALTER TABLE position DROP COLUMN delay_s"),
+        "the store's owner removed the column delay_s",
+        sqlite.script("positions.db", "ALTER TABLE position DROP COLUMN delay_s"),
     ),
-    _case(
+    case(
         "milligrams_became_text",
         "retyped",
-        "the pharmacy writes milligrams as text",
         DOSES,
+        "the pharmacy writes milligrams as text",
         _fields("milligrams", {"name": "milligrams", "type": "string"}),
         subtype="contract_mismatch",
     ),
-    _case(
+    case(
         "patient_became_case",
         "renamed",
-        "the pharmacy calls patient case_id",
         DOSES,
+        "the pharmacy calls patient case_id",
         _fields("patient", {"name": "case_id", "type": "string"}),
         trap="speaks of a default value",
     ),
-    _case(
+    case(
         "dose_has_five_columns",
         "added",
-        "the store's owner added a column to dose",
         DOSES,
-        lambda bench: _execute(bench, "ward.db", "ALTER TABLE dose ADD COLUMN route TEXT"),
+        "the store's owner added a column to dose",
+        sqlite.script("ward.db", "ALTER TABLE dose ADD COLUMN route TEXT"),
         subtype="column_count",
     ),
-    _case(
+    case(
         "position_cut",
         "malformed",
-        "one message is cut",
         BUSES,
+        "one message is cut",
         _raw_bus(211, _encode(_positions())[211][:-30]),
         subtype="truncated_file",
         trap="JSON that cannot be decoded, from a broker that works",
     ),
-    _case(
+    case(
         "position_in_latin",
         "encoding",
-        "a vehicle's name is in Latin-1",
         BUSES,
+        "a vehicle's name is in Latin-1",
         _raw_bus(
             97,
             b'{"vehicle": "S\xfcdring 4 (timeout)", "seen_at": "2026-11-20T08:30:00Z", "line": "12", "lat": 52.1, "lon": 9.9, "delay_s": 4}',
         ),
     ),
-    _case(
+    case(
         "position_off_the_map",
         "range",
-        "a latitude of 524 degrees",
         BUSES,
+        "a latitude of 524 degrees",
         _bus(160, {"lat": 524.1}),
         subtype="check_violation",
     ),
-    _case(
+    case(
         "position_sent_twice",
         "duplicate",
-        "the buses' server sent one position twice",
         BUSES,
+        "the buses' server sent one position twice",
         _bus(201, _positions()[161]),
     ),
-    _case(
+    case(
         "dose_cut",
         "malformed",
-        "a message lost its end",
         DOSES,
+        "a message lost its end",
         _cut_message,
         subtype="truncated_file",
         trap="an EOFError without a word",
     ),
-    _case(
+    case(
         "dose_of_zero",
         "range",
-        "a dose of 0 mg, of a substance with the text of an error",
         DOSES,
+        "a dose of 0 mg, of a substance with the text of an error",
         _dose(333, {"milligrams": 0, "substance": "KafkaError{code=_ALL_BROKERS_DOWN}"}),
         subtype="check_violation",
     ),
-    _case("broker_refuses", "refused", "nothing listens at the broker's address", BUSES, _refused),
-    _case("broker_unknown", "dns", "the broker's name is not resolved", BUSES, _at("kafka-1.transit.invalid:9092")),
-    _case(
+    case("broker_refuses", "refused", BUSES, "nothing listens at the broker's address", _refused),
+    case("broker_unknown", "dns", BUSES, "the broker's name is not resolved", _at("kafka-1.transit.invalid:9092")),
+    case(
         "broker_speaks_http",
         "protocol",
-        "a web proxy answers at the broker's address",
         DOSES,
+        "a web proxy answers at the broker's address",
         _web_there,
         trap="librdkafka guesses at the cause, the error is a transport failure",
     ),
-    _case("broker_silent", "slow", "the broker takes connections and says nothing", BUSES, _listener),
-    _case(
+    case("broker_silent", "slow", BUSES, "the broker takes connections and says nothing", _listener),
+    case(
         "broker_silent_midway",
         "slow",
-        "the broker falls silent after the doses were read",
         DOSES,
+        "the broker falls silent after the doses were read",
         _broker_at("doses staged", signal.SIGSTOP),
         trap="breaks after the work is done, in a callback",
     ),
-    _case(
+    case(
         "broker_lost_midway",
         "reset",
-        "the broker goes away while the topic is read",
         BUSES,
+        "the broker goes away while the topic is read",
         _broker_at("assigned", signal.SIGKILL),
         subtype="connection_lost",
         trap="ends with a TimeoutError of the program",
     ),
-    _case(
-        "positions_volume_full", "disk", "the volume of the store is full", BUSES, _small_volume, subtype="disk_full"
-    ),
-    _case(
+    case("positions_volume_full", "disk", BUSES, "the volume of the store is full", _small_volume, subtype="disk_full"),
+    case(
         "summaries_queue",
         "limit",
-        "more summaries than the producer's queue takes",
         DOSES,
+        "more summaries than the producer's queue takes",
         _queue,
         subtype="limit_exceeded",
         trap="a BufferError of the client's own queue, the broker is well",
     ),
-    _case(
+    case(
         "positions_killed",
         "killed",
-        "the machine killed the consumer",
         BUSES,
+        "the machine killed the consumer",
         _killed,
         trap="the shell's word alone tells",
     ),
-    _case(
+    case(
         "setting_unknown",
         "configuration",
-        "the new configuration misspells a property",
         BUSES,
-        _edit("land_positions.py", '"group.id"', '"group.name"'),
+        "the new configuration misspells a property",
+        edited("land_positions.py", '"group.id"', '"group.name"'),
     ),
-    _case(
+    case(
         "schema_not_shipped",
         "missing_input",
-        "the file of the schema was not shipped",
         DOSES,
+        "the file of the schema was not shipped",
         lambda bench: bench.path("doses.avsc").unlink(),
         trap="a file with schema in its path",
     ),
-    _case(
+    case(
         "dose_isoformat_bug",
         "code_bug",
-        "the new release calls a method on the wrong thing",
         DOSES,
-        _edit("stage_doses.py", 'dose["given_at"].isoformat()', 'dose["patient"].isoformat()'),
+        "the new release calls a method on the wrong thing",
+        edited("stage_doses.py", 'dose["given_at"].isoformat()', 'dose["patient"].isoformat()'),
         trap="an attribute that strings do not have",
     ),
-    _case(
+    case(
         "mean_of_text",
         "code_bug",
-        "the new release swaps the summary's columns",
         DOSES,
-        _edit(
+        "the new release swaps the summary's columns",
+        edited(
             "stage_doses.py",
             "for substance, count, milligrams in summary",
             "for count, substance, milligrams in summary",
         ),
     ),
-    _case("store_read_only", "permission", "the account may only read the store", BUSES, _readonly),
-    _case(
+    case("store_read_only", "permission", BUSES, "the account may only read the store", _readonly),
+    case(
         "positions_log_cut",
         "no_cause",
-        "the kept log ends before the error",
         BUSES,
+        "the kept log ends before the error",
         _bus(290, {"delay_s": None}),
         keep="head:4",
         trap="progress alone",
         subtype="no_error_in_log",
     ),
-    _case(
+    case(
         "library_missing",
         "environment",
-        "the image lacks a library",
         DOSES,
-        _edit("stage_doses.py", "import fastavro\n", "import fastavro\nimport snappy\n"),
+        "the image lacks a library",
+        edited("stage_doses.py", "import fastavro\n", "import fastavro\nimport snappy\n"),
         subtype="configuration",
     ),
 )

@@ -5,15 +5,14 @@ from __future__ import annotations
 import gzip
 import resource
 import signal
-import sqlite3
 import subprocess
-from pathlib import Path
 
 from corpus.lab.bench import Bench
-from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services.web import Reply, Web, page, serve
+from corpus.lab.case import Prepare, Program, System, case
+from corpus.lab.faults import as_nobody, edited
+from corpus.lab.services import sqlite
+from corpus.lab.services.web import Reply, answers, page, serve
 
-WEBS: dict[Path, Web] = {}
 CATCHMENTS = ("Aller", "Leine", "Oker", "Wümme")
 READINGS = "incoming/gauges-2026-11-20.csv.gz"
 Row = tuple[str, str, str]
@@ -34,21 +33,15 @@ def _deliver(bench: Bench, rows: list[Row], header: str = "gauge,hour,mm", *, en
 
 def _board(bench: Bench) -> None:
     _deliver(bench, _rows())
-    WEBS[bench.directory] = web = serve(bench, {"/gauges": [Reply(body=_gauges())]})
+    web = serve(bench, {"/gauges": [Reply(body=_gauges())]})
     bench.replace("luigi.cfg", "http://127.0.0.1:0", web.url)
-    _execute(
+    sqlite.execute(
         bench,
+        "rain.db",
         "CREATE TABLE rain (catchment TEXT NOT NULL, day TEXT NOT NULL, mm REAL NOT NULL, PRIMARY KEY (catchment, day));"
         "CREATE TABLE catchment (catchment TEXT PRIMARY KEY, title TEXT NOT NULL, normal REAL NOT NULL);"
         "INSERT INTO catchment VALUES ('Aller', 'Aller', 80), ('Leine', 'Leine', 90), ('Oker', 'Oker', 60), ('Wümme', 'Wümme', 70)",
     )
-
-
-def _execute(bench: Bench, script: str) -> None:
-    store = sqlite3.connect(bench.path("rain.db"))
-    with store:
-        store.executescript(script)
-    store.close()
 
 
 BOARD = Program(
@@ -57,19 +50,15 @@ BOARD = Program(
 
 
 def _sql(script: str) -> Prepare:
-    return lambda bench: _execute(bench, script)
+    return sqlite.script("rain.db", script)
 
 
 def _registry(*replies: Reply) -> Prepare:
-    return lambda bench: WEBS[bench.directory].set("/gauges", *replies)
+    return answers("/gauges", *replies)
 
 
 def _delivered(rows: list[Row], header: str = "gauge,hour,mm", encoding: str = "utf-8") -> Prepare:
     return lambda bench: _deliver(bench, rows, header, encoding=encoding)
-
-
-def _edit(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
 
 
 def _value(number: int, value: str) -> Prepare:
@@ -151,28 +140,22 @@ def _six_hours(bench: Bench) -> None:
 def _other_account(bench: Bench) -> None:
     bench.path("work").mkdir(mode=0o755)
     bench.directory.chmod(0o755)
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
-
-
-def _case(
-    name: str, family: str, cause: str, inject: Prepare, trap: str = "", subtype: str = "", keep: str = "all"
-) -> Case:
-    return Case(
-        name=name, family=family, program=BOARD, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
+    as_nobody(bench)
 
 
 CASES = (
-    _case(
+    case(
         "mm_called_precipitation",
         "renamed",
+        BOARD,
         "the readings' column mm is called precipitation_mm now",
         _delivered(_rows(), "gauge,hour,precipitation_mm"),
         trap="a KeyError of two letters in the middle of a worker's log; the columns are logged",
     ),
-    _case(
+    case(
         "rain_needs_source",
         "added",
+        BOARD,
         "the store's owner added a required column",
         _sql(
             "ALTER TABLE rain RENAME TO rain_old; CREATE TABLE rain (catchment TEXT, day TEXT, mm REAL, source TEXT NOT NULL, PRIMARY KEY (catchment, day))"
@@ -180,51 +163,58 @@ CASES = (
         trap="a NOT NULL violation of a column that the task does not fill",
         subtype="column_added",
     ),
-    _case(
+    case(
         "catchment_table_renamed",
         "table_gone",
+        BOARD,
         "the store's owner renamed a table",
         _sql("ALTER TABLE catchment RENAME TO basin"),
     ),
-    _case("gauge_reads_dashes", "unparsable", "a reading is dashes", _value(601, "---"), subtype="invalid_value"),
-    _case("readings_cut_off", "malformed", "the delivered file is cut", _cut_file, subtype="truncated_file"),
-    _case(
+    case("gauge_reads_dashes", "unparsable", BOARD, "a reading is dashes", _value(601, "---"), subtype="invalid_value"),
+    case("readings_cut_off", "malformed", BOARD, "the delivered file is cut", _cut_file, subtype="truncated_file"),
+    case(
         "stored_before",
         "duplicate",
+        BOARD,
         "the store holds a catchment's total of that day, entered by hand",
         _sql("INSERT INTO rain VALUES ('Oker', '2026-11-20', 11.5)"),
     ),
-    _case(
+    case(
         "six_hours_only",
         "volume",
+        BOARD,
         "the file holds six hours of twenty-four",
         _six_hours,
         subtype="incomplete",
     ),
-    _case(
+    case(
         "registry_down",
         "outage",
+        BOARD,
         "the registry is down",
         _registry(page(502)),
         trap="the scheduler's summary and its return code come last",
     ),
-    _case(
+    case(
         "registry_moved",
         "endpoint",
+        BOARD,
         "the registry's address is gone",
         _registry(Reply(410, {"error": "v1 was switched off", "see": "/v2/stations"})),
         subtype="endpoint_changed",
     ),
-    _case("registry_silent", "slow", "the registry does not answer", _registry(Reply(ending="hang"))),
-    _case(
+    case("registry_silent", "slow", BOARD, "the registry does not answer", _registry(Reply(ending="hang"))),
+    case(
         "registry_limits",
         "rate_limit",
+        BOARD,
         "the registry has had enough calls of us",
         _registry(Reply(429, {"error": "daily calls used"}, {"Retry-After": "7200"})),
     ),
-    _case(
+    case(
         "registry_key_expired",
         "credentials",
+        BOARD,
         "the registry's key has expired",
         _registry(
             Reply(
@@ -234,63 +224,71 @@ CASES = (
             )
         ),
     ),
-    _case(
+    case(
         "clean_file_limit",
         "disk",
+        BOARD,
         "the account may not write files of that size",
         _file_limit,
         subtype="file_too_large",
     ),
-    _case(
+    case(
         "compare_too_long",
         "time_limit",
+        BOARD,
         "more readings than can be compared in the time that a worker has",
         _too_long,
         subtype="killed_process",
     ),
-    _case(
+    case(
         "compare_memory",
         "memory",
+        BOARD,
         "all pairs of readings do not fit into the process",
         _all_pairs,
         trap="ends with luigi's return code",
     ),
-    _case(
+    case(
         "compare_killed",
         "killed",
+        BOARD,
         "the machine killed the task's process for memory",
         _kill_child,
         trap="only an exit code of -9 in a line of the scheduler",
     ),
-    _case(
+    case(
         "readings_not_delivered",
         "missing_input",
+        BOARD,
         "the file of the day was not delivered",
         lambda bench: bench.path(READINGS).unlink(),
         trap="missing external dependencies, and no traceback",
     ),
-    _case(
+    case(
         "registry_not_set",
         "configuration",
+        BOARD,
         "the new configuration does not name the registry",
-        _edit("luigi.cfg", "[Gauges]", "[GaugesV2]"),
+        edited("luigi.cfg", "[Gauges]", "[GaugesV2]"),
         trap="a parameter that is missing",
     ),
-    _case(
+    case(
         "output_twice",
         "code_bug",
+        BOARD,
         "the new release asks for a task with a parameter that it does not have",
-        _edit(
+        edited(
             "bulletin.py",
             "return CatchmentTotals(day=self.day)",
             "return CatchmentTotals(day=self.day, unit=self.store)",
         ),
     ),
-    _case("work_of_other_account", "permission", "the folder belongs to another account", _other_account),
-    _case("stopped_by_hand", "interrupted", "somebody stopped the run", _interrupt),
-    _case(
+    case("work_of_other_account", "permission", BOARD, "the folder belongs to another account", _other_account),
+    case("stopped_by_hand", "interrupted", BOARD, "somebody stopped the run", _interrupt),
+    case(
         "summary_only",
         "no_cause",
+        BOARD,
         "the runner kept the summary alone",
         _value(400, "12.5 mm"),
         keep="tail:22",

@@ -6,6 +6,7 @@ import signal
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import environment
 from corpus.lab.systems.mariadb import faults as f
 from corpus.lab.systems.mariadb.worlds import IMPORT, SYNC, TWINS, WRAPPED
 
@@ -222,7 +223,7 @@ REMOTE = (
         "branch_host_unknown",
         "dns",
         SYNC,
-        f.environment(BRANCH_HOST="branch-db.library.invalid"),
+        environment(BRANCH_HOST="branch-db.library.invalid"),
         "the branch system's name is not in the DNS",
     ),
     _case(
@@ -420,7 +421,7 @@ OURS = (
         "port_not_a_number",
         "configuration",
         SYNC,
-        f.environment(WAREHOUSE_PORT="tcp://10.3.0.9:3306"),
+        environment(WAREHOUSE_PORT="tcp://10.3.0.9:3306"),
         "the port variable holds an address",
         trap="surfaces as a bad value",
     ),

@@ -10,6 +10,7 @@ import threading
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Prepare
+from corpus.lab.faults import kill_children
 from corpus.lab.services import certificate, mariadb
 from corpus.lab.systems.mariadb.worlds import servers
 
@@ -38,10 +39,6 @@ def edit(name: str, old: str, new: str, *, count: int = 1, **settings: str) -> P
             servers["parcels" if "parcels" in str(bench.directory) else "library"].restart(**settings)
 
     return inject
-
-
-def environment(**values: str) -> Prepare:
-    return lambda bench: bench.env.update(values)
 
 
 def limit(which: int, most: int, server: str = "branches", script: str = "") -> Prepare:
@@ -95,13 +92,9 @@ def kill_child(text: str) -> Prepare:
     """Kill the stage below its wrapper, as the kernel does."""
 
     def inject(bench: Bench) -> None:
-        bench.when(text, lambda process: _kill_children(process.pid))
+        bench.when(text, kill_children)
 
     return inject
-
-
-def _kill_children(parent: int) -> None:
-    subprocess.run(["pkill", "-KILL", "-P", str(parent)], check=False)
 
 
 def hang_up(bench: Bench) -> None:

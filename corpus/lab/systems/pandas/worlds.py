@@ -76,20 +76,6 @@ def tickets(bench: Bench) -> None:
     bench.env |= {"RATES_URL": server.url, "RATES_TOKEN": "rt_live_9fK2vQ0aLx81"}
 
 
-def answers(path: str, *replies: web.Reply) -> Prepare:
-    """Let the tickets' server answer a path otherwise."""
-
-    def inject(bench: Bench) -> None:
-        routes: dict[str, list[web.Reply | Callable[[str], web.Reply]]] = {
-            "/v1/rates.csv": [web.Reply(200, RATES)],
-            "/v1/venues.csv": [web.Reply(200, VENUES)],
-        }
-        routes[path] = list(replies)
-        bench.env["RATES_URL"] = web.serve(bench, routes).url
-
-    return inject
-
-
 def values(bench: Bench, days: int = 5, meters: int = 120) -> None:
     bench.path("profiles/").mkdir(exist_ok=True)
     bench.run(str(bench.python), "-c", PARQUET.format(months=[("2026-02", days)], meters=meters))
@@ -148,10 +134,6 @@ def in_rows(name: str, change: Callable[[list[str]], list[str]]) -> Prepare:
     return inject
 
 
-def swap(name: str, old: str, new: str, count: int = 1) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=count)
-
-
 def reshape(change: str) -> Prepare:
     """Write one or all of the parquet files anew, changed by Python code over `path` and `frame`."""
     code = (
@@ -161,24 +143,7 @@ def reshape(change: str) -> Prepare:
         f"    {change}\n"
         "    frame.to_parquet(path)\n"
     )
-    return lambda bench: (bench.run(str(bench.python), "-c", code), None)[1]
-
-
-def small_disk(folder: str, size: str) -> Prepare:
-    """Put a folder on a disk of its own that is soon full."""
-
-    def inject(bench: Bench) -> None:
-        path = str(bench.path(folder))
-        bench.path(folder).mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=True)
-        bench.on_exit(lambda: subprocess.run(["umount", "-l", path], check=True))
-
-    return inject
-
-
-def as_nobody(bench: Bench) -> None:
-    """Run the program as a user who may only read here."""
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
+    return lambda bench: bench.run(str(bench.python), "-c", code)
 
 
 def kill_child(text: str, number: str, *, of: str) -> Prepare:
@@ -187,7 +152,7 @@ def kill_child(text: str, number: str, *, of: str) -> Prepare:
     def inject(bench: Bench) -> None:
         bench.when(
             text,
-            lambda process: (subprocess.run(["pkill", number, "-P", str(process.pid), "-f", of], check=False), None)[1],
+            lambda process: subprocess.run(["pkill", number, "-P", str(process.pid), "-f", of], check=False),
         )
 
     return inject

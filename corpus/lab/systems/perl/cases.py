@@ -6,14 +6,14 @@ import json
 import os
 import resource
 import signal
-import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import postgres, web
+from corpus.lab.faults import all_of, as_nobody, edited, environment
+from corpus.lab.services import postgres, sqlite, web
 
 TABLES = """
 CREATE TABLE subscriber (subscriber_id int PRIMARY KEY, msisdn text NOT NULL, operator text NOT NULL);
@@ -33,7 +33,6 @@ SHIFTS = """CREATE TABLE shift (
     badge TEXT NOT NULL, begins TEXT NOT NULL, hours REAL NOT NULL CHECK (hours BETWEEN 0.5 AND 48), pay REAL NOT NULL,
     PRIMARY KEY (badge, begins)
 )"""
-SERVED: dict[Path, web.Web] = {}
 
 
 def calls(part: int) -> list[list[str]]:
@@ -59,8 +58,8 @@ def calls_world(bench: Bench) -> None:
     for part in range(4):
         land(bench, part, calls(part))
     bench.path("out/.keep").touch()
-    SERVED[bench.directory] = web.serve(bench, {"/tariffs": [web.Reply(body={"tariffs": TARIFFS})]})
-    bench.env |= {"TARIFF_URL": SERVED[bench.directory].url, "TARIFF_TOKEN": "tf_live_5d20", "LEAST": "400"}
+    server = web.serve(bench, {"/tariffs": [web.Reply(body={"tariffs": TARIFFS})]})
+    bench.env |= {"TARIFF_URL": server.url, "TARIFF_TOKEN": "tf_live_5d20", "LEAST": "400"}
 
 
 def shifts(station: int) -> list[str]:
@@ -88,44 +87,12 @@ CALLS = Program(name="calls", command=("perl", "rate_calls.pl"), files=("rate_ca
 ROSTER = Program(name="roster", command=("perl", "roster.pl"), files=("roster.pl", "log4perl.conf"), world=roster_world)
 
 
-def edit(name: str, *changes: tuple[str, str], count: int = -1) -> Prepare:
-    def inject(bench: Bench) -> None:
-        for old, new in changes:
-            bench.replace(name, old, new, count=count)
-
-    return inject
-
-
-def both(*injections: Prepare) -> Prepare:
-    def inject(bench: Bench) -> None:
-        for each in injections:
-            each(bench)
-
-    return inject
-
-
 def store(script: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        opened = sqlite3.connect(bench.path("roster.db"))
-        opened.executescript(script)
-        opened.close()
-
-    return inject
-
-
-def warehouse(script: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        postgres.running(bench).execute(script)
-
-    return inject
-
-
-def german(bench: Bench) -> None:
-    postgres.running(bench).configure(lc_messages="de_DE.UTF-8")
+    return sqlite.script("roster.db", script)
 
 
 def tariffs(*replies: web.Reply) -> Prepare:
-    return lambda bench: SERVED[bench.directory].set("/tariffs", *replies)
+    return web.answers("/tariffs", *replies)
 
 
 def rows(part: int, change: Callable[[list[str]], list[str]], header: str = HEADER) -> Prepare:
@@ -153,21 +120,10 @@ def shift(station: int, number: int, old: str, new: str) -> Prepare:
     return inject
 
 
-def environment(**values: str) -> Prepare:
-    return lambda bench: bench.env.update(values)
-
-
 def _latin1(bench: Bench) -> None:
     path = bench.path("plans/station_3.txt")
     text = path.read_text().replace("Firefighter 17      ", "Firefighter Müller  ", 1)
     path.write_bytes(text.encode("latin-1"))
-
-
-def _sessions_taken(bench: Bench) -> None:
-    server = postgres.running(bench)
-    server.configure(max_connections="6")
-    for _ in range(4):
-        postgres.session(bench, *server.socket("etl"))
 
 
 def _cancelled(bench: Bench) -> None:
@@ -201,10 +157,7 @@ def _memory(bench: Bench) -> None:
 
 
 def _payroll_on_small_volume(bench: Bench) -> None:
-    place = bench.path("payroll")
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
+    bench.mount("payroll", "size=8k")
     bench.replace("roster.json", "payroll.txt", "payroll/2026-07.txt")
 
 
@@ -233,7 +186,7 @@ def _no_module(bench: Bench) -> None:
 def _as_stranger(bench: Bench) -> None:
     bench.run("chmod", "-R", "a+rwX", ".")
     bench.run("chmod", "600", "plans/station_4.txt")
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
+    as_nobody(bench)
 
 
 def _nobody_listens(bench: Bench) -> None:
@@ -254,9 +207,9 @@ CASES = (
         family="retyped",
         cause="subscriber.msisdn became a bigint",
         program=CALLS,
-        inject=both(
+        inject=all_of(
             tariffs(web.page(503), web.page(503), web.Reply(body={"tariffs": TARIFFS})),
-            warehouse("ALTER TABLE subscriber ALTER msisdn TYPE bigint USING msisdn::bigint"),
+            postgres.script("ALTER TABLE subscriber ALTER msisdn TYPE bigint USING msisdn::bigint"),
         ),
         trap="an outage of the tariffs that was overcome comes first",
     ),
@@ -265,7 +218,7 @@ CASES = (
         family="renamed",
         cause="bill.calls was renamed; the server speaks German",
         program=CALLS,
-        inject=both(warehouse("ALTER TABLE bill RENAME calls TO call_count"), german),
+        inject=all_of(postgres.script("ALTER TABLE bill RENAME calls TO call_count"), postgres.in_german),
         language="de",
     ),
     Case(
@@ -273,14 +226,16 @@ CASES = (
         family="table_gone",
         cause="subscriber was moved to another schema",
         program=CALLS,
-        inject=warehouse("CREATE SCHEMA crm; ALTER TABLE subscriber SET SCHEMA crm; GRANT USAGE ON SCHEMA crm TO etl"),
+        inject=postgres.script(
+            "CREATE SCHEMA crm; ALTER TABLE subscriber SET SCHEMA crm; GRANT USAGE ON SCHEMA crm TO etl"
+        ),
     ),
     Case(
         name="tariff_is_a_number",
         family="retyped",
         cause="a tariff is a bare number where it was an object",
         program=CALLS,
-        inject=both(environment(VERBOSE="1"), tariffs(web.Reply(body={"tariffs": TARIFFS | {"sea": 19}}))),
+        inject=all_of(environment(VERBOSE="1"), tariffs(web.Reply(body={"tariffs": TARIFFS | {"sea": 19}}))),
         trap="strict refs, as of a bug in the program",
     ),
     Case(
@@ -311,7 +266,7 @@ CASES = (
         family="duplicate",
         cause="two exchanges deliver the same call; the server speaks German",
         program=CALLS,
-        inject=both(row(3, 12, call_id="700155"), german),
+        inject=all_of(row(3, 12, call_id="700155"), postgres.in_german),
         language="de",
     ),
     Case(
@@ -334,7 +289,7 @@ CASES = (
         family="volume",
         cause="two exchanges delivered headers only",
         program=CALLS,
-        inject=both(lambda b: land(b, 1, []), lambda b: land(b, 2, [])),
+        inject=all_of(lambda b: land(b, 1, []), lambda b: land(b, 2, [])),
         subtype="incomplete",
     ),
     Case(
@@ -413,7 +368,7 @@ CASES = (
         family="connections",
         cause="the server's sessions are all in use",
         program=CALLS,
-        inject=_sessions_taken,
+        inject=postgres.sessions_taken,
         trap="fails in connect, as of a server that is away",
     ),
     Case(
@@ -421,7 +376,7 @@ CASES = (
         family="time_limit",
         cause="the booking runs into the statement's time limit; the server speaks German",
         program=CALLS,
-        inject=both(_cancelled, german),
+        inject=all_of(_cancelled, postgres.in_german),
         trap="a query canceled, in German, as if by a user",
         language="de",
         subtype="query_timeout",
@@ -460,12 +415,10 @@ CASES = (
         family="code_bug",
         cause="check_schema divides by an entry that does not exist",
         program=CALLS,
-        inject=edit(
+        inject=edited(
             "rate_calls.pl",
-            (
-                "note('table %s: %d columns', $table, $columns);",
-                "note('table %s: %d columns, %.0f %%', $table, $columns, 100 * $columns / $tables{least});",
-            ),
+            "note('table %s: %d columns', $table, $columns);",
+            "note('table %s: %d columns, %.0f %%', $table, $columns, 100 * $columns / $tables{least});",
         ),
         trap="the function with the bug is called check_schema, and divides by zero as data would",
     ),
@@ -474,14 +427,14 @@ CASES = (
         family="code_bug",
         cause="a release calls a method that Time::Piece does not have",
         program=ROSTER,
-        inject=edit("roster.pl", ("{begin}->datetime,", "{begin}->iso_timestamp,")),
+        inject=edited("roster.pl", "{begin}->datetime,", "{begin}->iso_timestamp,"),
     ),
     Case(
         name="table_typo",
         family="code_bug",
         cause="a release has a mistake in its SQL",
         program=CALLS,
-        inject=edit("rate_calls.pl", ("FROM staged AS s JOIN", "FROM staged AS s, JOIN")),
+        inject=edited("rate_calls.pl", "FROM staged AS s JOIN", "FROM staged AS s, JOIN"),
         trap="the database complains of the statement",
     ),
     Case(
@@ -489,7 +442,7 @@ CASES = (
         family="permission",
         cause="our role lost its right on bill",
         program=CALLS,
-        inject=warehouse("ALTER TABLE bill OWNER TO postgres; REVOKE ALL ON bill FROM etl"),
+        inject=postgres.script("ALTER TABLE bill OWNER TO postgres; REVOKE ALL ON bill FROM etl"),
         trap="the check sees no columns of the table that it may not see, as if it were gone",
     ),
     Case(
@@ -511,7 +464,7 @@ CASES = (
         family="configuration",
         cause="the deployed settings file has a comma too many",
         program=ROSTER,
-        inject=edit("roster.json", ('"payroll.txt"', '"payroll.txt",')),
+        inject=edited("roster.json", '"payroll.txt"', '"payroll.txt",'),
         trap="malformed JSON, as of bad data",
     ),
     Case(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import sqlite3
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import postgres
+from corpus.lab.faults import cut, edited, small_disk
+from corpus.lab.services import postgres, sqlite
 
 HEADER = "loan_id,member,isbn,lent_on,fee_cents"
 BRANCHES = ("mitte", "nord", "west")
@@ -46,20 +46,15 @@ def _loans_world(bench: Bench) -> None:
         _deliver(bench, branch, loans(branch))
 
 
-def _execute(bench: Bench, script: str) -> None:
-    store = sqlite3.connect(bench.path("catalogue.db"))
-    with store:
-        store.executescript(script)
-    store.close()
-
-
 def _catalogue_world(bench: Bench) -> None:
     postgres.start(bench)
     shelves = ",".join(f"({n}, 'Regal {n}')" for n in range(1, 31))
     titles = ",".join(
         f"({n}, 'Titel {n}', {1 + n % 30}, {90 + n % 500}, '2019-05-{1 + n % 28:02}', NULL)" for n in range(1, 900)
     )
-    _execute(bench, f"{CATALOGUE} INSERT INTO shelf VALUES {shelves}; INSERT INTO title VALUES {titles};")
+    sqlite.execute(
+        bench, "catalogue.db", f"{CATALOGUE} INSERT INTO shelf VALUES {shelves}; INSERT INTO title VALUES {titles};"
+    )
 
 
 LOANS = Program(
@@ -76,13 +71,6 @@ MOVE = Program(
 )
 
 
-def _sql(script: str, user: str = "etl") -> Prepare:
-    def inject(bench: Bench) -> None:
-        postgres.running(bench).execute(script, user=user)
-
-    return inject
-
-
 def _rows(branch: int, number: int, row: str, encoding: str = "utf-8") -> Prepare:
     rows = loans(branch)
     rows[number] = row
@@ -90,14 +78,7 @@ def _rows(branch: int, number: int, row: str, encoding: str = "utf-8") -> Prepar
 
 
 def _old(script: str) -> Prepare:
-    return lambda bench: _execute(bench, script)
-
-
-def _take_sessions(bench: Bench) -> None:
-    server = postgres.running(bench)
-    server.configure(max_connections="6")
-    for _ in range(4):
-        postgres.session(bench, *server.socket("etl"))
+    return sqlite.script("catalogue.db", script)
 
 
 def _stop(bench: Bench) -> None:
@@ -112,20 +93,6 @@ def _stop_in_overview(bench: Bench) -> None:
 def _codes(bench: Bench) -> None:
     for branch in range(3):
         _deliver(bench, branch, [row.replace(",", ",M-", 1) for row in loans(branch)])
-
-
-def _mount(folder: str, size: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        path = bench.path(f"{folder}/x").parent
-        bench.run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path))
-        bench.stack.callback(bench.run, "umount", "-l", str(path))
-
-    return inject
-
-
-def _cut(bench: Bench) -> None:
-    path = bench.path("delivery/loans_west_2026-11-20.csv.gz")
-    path.write_bytes(path.read_bytes()[:900])
 
 
 def _slow_ranks(bench: Bench) -> None:
@@ -153,7 +120,7 @@ CASES = (
         family="renamed",
         cause="a release of the warehouse renamed the column fee_cents",
         program=LOANS,
-        inject=_sql("ALTER TABLE loan RENAME fee_cents TO fee"),
+        inject=postgres.script("ALTER TABLE loan RENAME fee_cents TO fee", user="etl"),
     ),
     Case(
         name="member_becomes_code",
@@ -195,7 +162,7 @@ CASES = (
         subtype="truncated_file",
         cause="a branch's file is incomplete",
         program=LOANS,
-        inject=_cut,
+        inject=cut("delivery/loans_west_2026-11-20.csv.gz", 900),
     ),
     Case(
         name="fee_too_high",
@@ -219,14 +186,14 @@ CASES = (
         family="credentials",
         cause="the password of our role has expired",
         program=LOANS,
-        inject=_sql("ALTER ROLE etl VALID UNTIL '2025-01-01'", "postgres"),
+        inject=postgres.script("ALTER ROLE etl VALID UNTIL '2025-01-01'", user="postgres"),
     ),
     Case(
         name="sessions_taken",
         family="connections",
         cause="all sessions of the warehouse are in use",
         program=MOVE,
-        inject=_take_sessions,
+        inject=postgres.sessions_taken,
         trap="reads as a failure to connect",
     ),
     Case(
@@ -234,7 +201,7 @@ CASES = (
         family="disk",
         cause="the volume of the unpacked files has no space",
         program=LOANS,
-        inject=_mount("unpacked", "20k"),
+        inject=small_disk("unpacked", "20k"),
     ),
     Case(
         name="ranks_take_long",
@@ -249,7 +216,7 @@ CASES = (
         family="configuration",
         cause="an edit of the load's description broke its syntax",
         program=MOVE,
-        inject=lambda b: b.replace("catalogue.load", "include drop, create", "include drop create"),
+        inject=edited("catalogue.load", "include drop, create", "include drop create"),
         trap="`KABOOM` and a parser, as of a malformed input",
     ),
     Case(
@@ -257,7 +224,7 @@ CASES = (
         family="permission",
         cause="our role may no longer write into the loans",
         program=LOANS,
-        inject=_sql("ALTER TABLE loan OWNER TO postgres; GRANT SELECT ON loan TO etl", "postgres"),
+        inject=postgres.script("ALTER TABLE loan OWNER TO postgres; GRANT SELECT ON loan TO etl", user="postgres"),
     ),
     Case(
         name="branch_not_delivered",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import resource
-import sqlite3
-import subprocess
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import postgres, web
+from corpus.lab.faults import all_of, as_nobody, cut, edited, recoded, renamed, unreachable
+from corpus.lab.services import postgres, sqlite, web
 
 Row = dict[str, Any]
 STORE = """
@@ -32,7 +30,6 @@ TABLES = """
 CREATE TABLE price (pzn char(8) PRIMARY KEY, title text NOT NULL, price numeric(8, 2) NOT NULL, valid_from date NOT NULL);
 CREATE TABLE stock (pzn char(8) PRIMARY KEY, cost numeric(8, 2) NOT NULL, packs int NOT NULL);
 """
-SERVED: dict[Path, web.Web] = {}
 
 
 def bookings(count: int = 240) -> list[Row]:
@@ -62,8 +59,8 @@ def stay_world(bench: Bench) -> None:
     bench.path("out/.keep").touch()
     rooms = ",".join(f"('{1 + n % 5}{n % 12:02}', 2)" for n in range(60))
     store(f"{STORE} INSERT INTO room VALUES {rooms};")(bench)
-    SERVED[bench.directory] = web.serve(bench, {"/bookings": pages(bookings())})
-    bench.env |= {"CHANNEL_URL": SERVED[bench.directory].url, "CHANNEL_KEY": "ck_live_a8e2"}
+    server = web.serve(bench, {"/bookings": pages(bookings())})
+    bench.env |= {"CHANNEL_URL": server.url, "CHANNEL_KEY": "ck_live_a8e2"}
 
 
 def pzn(n: int) -> str:
@@ -100,56 +97,16 @@ PHARMACY = Program(
 
 
 def store(script: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        opened = sqlite3.connect(bench.path("stay.db"))
-        opened.executescript(script)
-        opened.close()
-
-    return inject
-
-
-def edit(name: str, *changes: tuple[str, str], count: int = -1) -> Prepare:
-    def inject(bench: Bench) -> None:
-        for old, new in changes:
-            bench.replace(name, old, new, count=count)
-
-    return inject
-
-
-def both(*injections: Prepare) -> Prepare:
-    def inject(bench: Bench) -> None:
-        for each in injections:
-            each(bench)
-
-    return inject
+    return sqlite.script("stay.db", script)
 
 
 def channel(*replies: web.Reply) -> Prepare:
-    return lambda bench: SERVED[bench.directory].set("/bookings", *replies)
+    return web.answers("/bookings", *replies)
 
 
 def booked(change: Callable[[Row], Row], *, only: int = -1) -> Prepare:
     rows = [change(row) if only in (-1, n) else row for n, row in enumerate(bookings())]
     return channel(*pages(rows))
-
-
-def renamed(old: str, new: str) -> Callable[[Row], Row]:
-    return lambda row: {(new if key == old else key): value for key, value in row.items()}
-
-
-def warehouse(script: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        postgres.running(bench).execute(script)
-
-    return inject
-
-
-def german(bench: Bench) -> None:
-    postgres.running(bench).configure(lc_messages="de_DE.UTF-8")
-
-
-def environment(**values: str) -> Prepare:
-    return lambda bench: bench.env.update(values)
 
 
 def command(*words: str) -> Prepare:
@@ -159,32 +116,15 @@ def command(*words: str) -> Prepare:
     return inject
 
 
-def tmpfs(bench: Bench, name: str, size: str) -> None:
-    place = bench.path(name)
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
-
-
 def _small_labels(bench: Bench) -> None:
-    tmpfs(bench, "labels", "20k")
+    bench.mount("labels", "size=20k")
     bench.env["LABELS"] = "labels/2026-07.txt"
 
 
 def _small_store(bench: Bench) -> None:
-    tmpfs(bench, "volume", "24k")
+    bench.mount("volume", "size=24k")
     bench.path("volume/stay.db").write_bytes(bench.path("stay.db").read_bytes())
     bench.replace("stay.ini", "sqlite:stay.db", "sqlite:volume/stay.db")
-
-
-def _truncated(bench: Bench) -> None:
-    path = bench.path("lists/wholesale.xml")
-    path.write_bytes(path.read_bytes()[:9000])
-
-
-def _latin1(bench: Bench) -> None:
-    path = bench.path("lists/wholesale.xml")
-    path.write_bytes(path.read_text().replace("Salve 90<", "Salbe für Hände<").encode("latin-1"))
 
 
 def _closing(bench: Bench) -> None:
@@ -202,11 +142,7 @@ def _role_limit(bench: Bench) -> None:
 
 def _as_reader(bench: Bench) -> None:
     bench.run("chmod", "-R", "a+rX", ".")
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
-
-
-def _nobody_listens(bench: Bench) -> None:
-    bench.env["CHANNEL_URL"] = f"http://127.0.0.1:{free_port()}"
+    as_nobody(bench)
 
 
 def _long_list(bench: Bench) -> None:
@@ -245,7 +181,7 @@ CASES = (
         family="retyped",
         cause="the channel gives nights as text",
         program=STAY,
-        inject=both(
+        inject=all_of(
             channel(web.page(502), web.page(503), *pages([row | {"nights": str(row["nights"])} for row in bookings()]))
         ),
         trap="two failed requests that were repeated with success",
@@ -270,7 +206,9 @@ CASES = (
         family="renamed",
         cause="the supplier's XML has net instead of price",
         program=PHARMACY,
-        inject=edit("lists/wholesale.xml", ("<price>", "<net>"), ("</price>", "</net>")),
+        inject=all_of(
+            edited("lists/wholesale.xml", "<price>", "<net>"), edited("lists/wholesale.xml", "</price>", "</net>")
+        ),
         trap="an empty text is no number, as of one bad value; the printed elements tell",
     ),
     Case(
@@ -278,7 +216,9 @@ CASES = (
         family="renamed",
         cause="the CSV has valid_from instead of valid; the server speaks German",
         program=PHARMACY,
-        inject=both(edit("lists/generic.csv", ("pzn;title;price;valid", "pzn;title;price;valid_from")), german),
+        inject=all_of(
+            edited("lists/generic.csv", "pzn;title;price;valid", "pzn;title;price;valid_from"), postgres.in_german
+        ),
         trap="a NOT NULL violation, in German, after a warning",
         language="de",
     ),
@@ -287,7 +227,9 @@ CASES = (
         family="retyped",
         cause="price.valid_from became a bigint",
         program=PHARMACY,
-        inject=warehouse("ALTER TABLE price ALTER valid_from TYPE bigint USING extract(epoch FROM valid_from)::bigint"),
+        inject=postgres.script(
+            "ALTER TABLE price ALTER valid_from TYPE bigint USING extract(epoch FROM valid_from)::bigint"
+        ),
         trap="invalid input syntax, as of a bad value, for the first of all dates",
     ),
     Case(
@@ -295,7 +237,7 @@ CASES = (
         family="table_gone",
         cause="stock is called inventory",
         program=PHARMACY,
-        inject=warehouse("ALTER TABLE stock RENAME TO inventory"),
+        inject=postgres.script("ALTER TABLE stock RENAME TO inventory"),
     ),
     Case(
         name="guest_missing",
@@ -334,7 +276,7 @@ CASES = (
         family="malformed",
         cause="the XML file was cut in transit",
         program=PHARMACY,
-        inject=_truncated,
+        inject=cut("lists/wholesale.xml", 9000),
         trap="the parser's warnings are followed by a property read on a bool, as of a bug, and by too few items",
         subtype="truncated_file",
     ),
@@ -343,7 +285,7 @@ CASES = (
         family="encoding",
         cause="the XML says UTF-8 and is Latin-1",
         program=PHARMACY,
-        inject=_latin1,
+        inject=recoded("lists/wholesale.xml", "Salve 90<", "Salbe für Hände<"),
         trap="ends in too few items, as of a short delivery",
     ),
     Case(
@@ -351,7 +293,7 @@ CASES = (
         family="unparsable",
         cause="the number of one item is mistyped",
         program=PHARMACY,
-        inject=edit("lists/generic.csv", (pzn(200), pzn(200)[:7] + str((int(pzn(200)[7]) + 1) % 10))),
+        inject=edited("lists/generic.csv", pzn(200), pzn(200)[:7] + str((int(pzn(200)[7]) + 1) % 10)),
         subtype="invalid_value",
     ),
     Case(
@@ -359,7 +301,7 @@ CASES = (
         family="range",
         cause="the stock holds an item that cost nothing",
         program=PHARMACY,
-        inject=warehouse(f"UPDATE stock SET cost = 0 WHERE pzn = '{pzn(31)}'"),
+        inject=postgres.script(f"UPDATE stock SET cost = 0 WHERE pzn = '{pzn(31)}'"),
         subtype="division_by_zero",
     ),
     Case(
@@ -367,7 +309,9 @@ CASES = (
         family="unparsable",
         cause="one price is 'a. A.'; the server speaks German",
         program=PHARMACY,
-        inject=both(edit("lists/generic.csv", (f"{pzn(222)};Syrup 222;6.95", f"{pzn(222)};Syrup 222;a. A.")), german),
+        inject=all_of(
+            edited("lists/generic.csv", f"{pzn(222)};Syrup 222;6.95", f"{pzn(222)};Syrup 222;a. A."), postgres.in_german
+        ),
         language="de",
     ),
     Case(
@@ -409,7 +353,7 @@ CASES = (
         family="refused",
         cause="nobody listens where the channel was",
         program=STAY,
-        inject=_nobody_listens,
+        inject=unreachable("CHANNEL_URL"),
     ),
     Case(
         name="channel_cut",
@@ -433,7 +377,7 @@ CASES = (
         family="credentials",
         cause="the role's password is past its date",
         program=PHARMACY,
-        inject=warehouse("ALTER ROLE etl VALID UNTIL '2026-01-01'"),
+        inject=postgres.script("ALTER ROLE etl VALID UNTIL '2026-01-01'"),
     ),
     Case(
         name="warehouse_closing",
@@ -447,7 +391,7 @@ CASES = (
         family="memory",
         cause="the year's bookings do not fit into PHP's memory limit",
         program=STAY,
-        inject=both(edit("stay.ini", ("memory = 32M", "memory = 4M")), channel(*pages(bookings(24_000), 4_000))),
+        inject=all_of(edited("stay.ini", "memory = 32M", "memory = 4M"), channel(*pages(bookings(24_000), 4_000))),
     ),
     Case(
         name="store_full",
@@ -485,7 +429,7 @@ CASES = (
         family="time_limit",
         cause="a slow trigger and the statement's time limit; the server speaks German",
         program=PHARMACY,
-        inject=both(_server_memory, german),
+        inject=all_of(_server_memory, postgres.in_german),
         trap="a query canceled, in German, with a trace through the application",
         language="de",
         subtype="query_timeout",
@@ -503,7 +447,7 @@ CASES = (
         family="code_bug",
         cause="checkSchema calls a function that does not exist",
         program=STAY,
-        inject=edit("sync_bookings.php", ("implode(', ', $columns)", "join_columns($columns)")),
+        inject=edited("sync_bookings.php", "implode(', ', $columns)", "join_columns($columns)"),
         trap="the function with the bug is called checkSchema",
     ),
     Case(
@@ -511,14 +455,14 @@ CASES = (
         family="code_bug",
         cause="a release calls upsert without its items",
         program=PHARMACY,
-        inject=edit("import_pricelist.php", ("upsert($db, $items);\n    line", "upsert($db);\n    line")),
+        inject=edited("import_pricelist.php", "upsert($db, $items);\n    line", "upsert($db);\n    line"),
     ),
     Case(
         name="report_section_missing",
         family="configuration",
         cause="the deployed settings have no section report",
         program=STAY,
-        inject=edit("stay.ini", ("[report]\n", "")),
+        inject=edited("stay.ini", "[report]\n", ""),
         trap="an undefined key and a TypeError for null, as of a field that the data lack",
     ),
     Case(
@@ -526,7 +470,7 @@ CASES = (
         family="configuration",
         cause="the deployed data source names a driver that does not exist",
         program=STAY,
-        inject=edit("stay.ini", ("sqlite:stay.db", "sqlite3:stay.db")),
+        inject=edited("stay.ini", "sqlite:stay.db", "sqlite3:stay.db"),
     ),
     Case(
         name="without_extensions",
@@ -547,7 +491,9 @@ CASES = (
         family="permission",
         cause="our role may not read stock",
         program=PHARMACY,
-        inject=both(warehouse("ALTER TABLE stock OWNER TO postgres; REVOKE ALL ON stock FROM etl"), german),
+        inject=all_of(
+            postgres.script("ALTER TABLE stock OWNER TO postgres; REVOKE ALL ON stock FROM etl"), postgres.in_german
+        ),
         trap="in German, after a warning",
         language="de",
     ),
@@ -564,7 +510,7 @@ CASES = (
         family="no_cause",
         cause="the stock table is gone; the runner kept what came on the standard output",
         program=PHARMACY,
-        inject=warehouse("DROP TABLE stock"),
+        inject=postgres.script("DROP TABLE stock"),
         keep="head:4",
         trap="the log says that it failed and no more",
         subtype="general_error",

@@ -26,8 +26,6 @@ row = {"ref": "PT-0001", "insurer": "TK", "specialty": "surgery", "minutes": 40,
 pl.DataFrame([row], schema_overrides={"specialty": specialty}).write_parquet("history.parquet")
 """
 
-apis: dict[str, web.Web] = {}
-
 
 def tell(bench: Bench, script: str) -> None:
     """Run a preparation written in polars."""
@@ -47,8 +45,8 @@ def wind(bench: Bench) -> None:
             f"telemetry/T{number:03d}.csv", "\n".join(["turbine_id,slot,output_kwh,wind_ms,state", *rows]) + "\n"
         )
     rates = {"tariffs": [{"farm": farm, "eur_per_mwh": "71.25"} for farm in FARMS]}
-    apis["tariffs"] = web.serve(bench, {"/v2/tariffs": [web.Reply(200, rates)]})
-    bench.env.update(TARIFF_URL=apis["tariffs"].url, TARIFF_TOKEN="wt_live_5b0c7e21fake")
+    server = web.serve(bench, {"/v2/tariffs": [web.Reply(200, rates)]})
+    bench.env.update(TARIFF_URL=server.url, TARIFF_TOKEN="wt_live_5b0c7e21fake")
 
 
 def visit(number: int) -> dict[str, object]:

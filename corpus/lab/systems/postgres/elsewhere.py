@@ -9,7 +9,7 @@ from contextlib import suppress
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.services import postgres, web
 from corpus.lab.services.postgres import Server
-from corpus.lab.systems.postgres.worlds import CLINICS, DESK, LOANS, METERS, case, desk, env, page_of, sql
+from corpus.lab.systems.postgres.worlds import CLINICS, DESK, LOANS, METERS, case, env, page_of, sql
 
 LIMITED = web.Reply(429, {"error": "too many requests", "limit": 60}, {"Retry-After": "0"})
 GONE = web.Reply(410, {"error": "v2 was retired on 2026-11-20", "see": "/v3/cases"})
@@ -125,28 +125,28 @@ CASES = (
         "rate_limit",
         "the desk allows us no more requests",
         DESK,
-        lambda bench, server: desk(bench).set("/v2/tickets", page_of, LIMITED),
+        lambda bench, server: web.running(bench).set("/v2/tickets", page_of, LIMITED),
     ),
     case(
         "desk_hangs",
         "slow",
         "the desk does not answer the second page",
         DESK,
-        lambda bench, server: desk(bench).set("/v2/tickets", page_of, web.Reply(ending="hang")),
+        lambda bench, server: web.running(bench).set("/v2/tickets", page_of, web.Reply(ending="hang")),
     ),
     case(
         "desk_v2_retired",
         "endpoint",
         "the desk retired the path",
         DESK,
-        lambda bench, server: desk(bench).set("/v2/tickets", GONE),
+        lambda bench, server: web.running(bench).set("/v2/tickets", GONE),
     ),
     case(
         "desk_sign_in_page",
         "protocol",
         "a sign-in page comes with status 200",
         DESK,
-        lambda bench, server: desk(bench).set("/v2/tickets", page_of, SIGN_IN),
+        lambda bench, server: web.running(bench).set("/v2/tickets", page_of, SIGN_IN),
         trap="status 200; surfaces as JSON that cannot be decoded",
     ),
     case(
@@ -154,7 +154,7 @@ CASES = (
         "credentials",
         "the token expired between two pages",
         DESK,
-        lambda bench, server: desk(bench).set(
+        lambda bench, server: web.running(bench).set(
             "/v2/tickets", web.Reply(429, b"", {"Retry-After": "0"}), page_of, EXPIRED
         ),
         trap="a 429 that was retried and recovered comes first",

@@ -16,7 +16,6 @@ from corpus.lab.systems.postgres.worlds import (
     Change,
     both,
     case,
-    desk,
     edit,
     env,
     page_of,
@@ -32,7 +31,7 @@ def _interrupt(bench: Bench, server: Server) -> None:
 
 
 def _counting(bench: Bench, server: Server) -> None:
-    desk(bench).set("/v2/tickets", web.page(502), web.page(504), page_of)
+    web.running(bench).set("/v2/tickets", web.page(502), web.page(504), page_of)
     bench.replace("pull_tickets.py", "count = land(", "count = len(land(")
     bench.replace("pull_tickets.py", "Desk().tickets())", "Desk().tickets()))")
 

@@ -13,7 +13,6 @@ from corpus.lab.systems.postgres.worlds import (
     METERS,
     both,
     case,
-    desk,
     edit,
     page_of,
     sql,
@@ -23,11 +22,13 @@ from corpus.lab.systems.postgres.worlds import (
 
 def _nested_priority(bench: Bench, server: Server) -> None:
     changed = [ticket(n) | {"priority": {"level": 1 + n % 4, "label": "P" + str(1 + n % 4)}} for n in range(40)]
-    desk(bench).set("/v2/tickets", page_of, page_of, web.Reply(200, {"tickets": changed, "next_page": None}))
+    web.running(bench).set("/v2/tickets", page_of, page_of, web.Reply(200, {"tickets": changed, "next_page": None}))
 
 
 def _items(bench: Bench, server: Server) -> None:
-    desk(bench).set("/v2/tickets", web.Reply(200, {"items": [ticket(n) for n in range(8)], "paging": {"next": None}}))
+    web.running(bench).set(
+        "/v2/tickets", web.Reply(200, {"items": [ticket(n) for n in range(8)], "paging": {"next": None}})
+    )
 
 
 def _without_quality(bench: Bench, server: Server) -> None:

@@ -13,7 +13,6 @@ from corpus.lab.systems.postgres.worlds import (
     METERS,
     both,
     case,
-    desk,
     edit,
     env,
     page_of,
@@ -44,12 +43,12 @@ def _cut(bench: Bench, server: Server) -> None:
 
 def _with_nul(bench: Bench, server: Server) -> None:
     bad = [ticket(n) | {"queue": "billing\0" if n == 17 else "billing"} for n in range(40)]
-    desk(bench).set("/v2/tickets", web.Reply(503), web.Reply(200, {"tickets": bad, "next_page": None}))
+    web.running(bench).set("/v2/tickets", web.Reply(503), web.Reply(200, {"tickets": bad, "next_page": None}))
 
 
 def _urgent(bench: Bench, server: Server) -> None:
     bad = [ticket(n) | ({"priority": 99999} if n == 61 else {}) for n in range(40, 80)]
-    desk(bench).set("/v2/tickets", page_of, web.Reply(200, {"tickets": bad, "next_page": None}))
+    web.running(bench).set("/v2/tickets", page_of, web.Reply(200, {"tickets": bad, "next_page": None}))
 
 
 CASES = (

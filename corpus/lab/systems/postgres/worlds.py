@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from corpus.lab.bench import Bench
@@ -140,8 +139,8 @@ def _served(schema: str, files: Prepare) -> Prepare:
 
 def _desk(bench: Bench) -> None:
     """Start the desk's API beside the server; a case changes its replies."""
-    DESKS[bench.directory] = web.serve(bench, {"/v2/tickets": [page_of]})
-    bench.env.update(DESK_URL=DESKS[bench.directory].url, DESK_TOKEN="dsk_live_4f1c9a0b7e")
+    server = web.serve(bench, {"/v2/tickets": [page_of]})
+    bench.env.update(DESK_URL=server.url, DESK_TOKEN="dsk_live_4f1c9a0b7e")
 
 
 def _program(name: str, schema: str, files: Prepare, first: str, *others: str) -> Program:
@@ -149,18 +148,12 @@ def _program(name: str, schema: str, files: Prepare, first: str, *others: str) -
     return Program(name=name, command=(runner, first), files=(first, *others), world=_served(schema, files))
 
 
-DESKS: dict[Path, web.Web] = {}
 CLINICS = _program("clinics", CLINIC, clinic_files, "load_appointments.py")
 FREIGHTS = _program("freight", FREIGHT, freight_files, "sync_shipments.py", "models.py")
 METERS = _program("energy", ENERGY, energy_files, "run_day.sh", "stage.sql", "merge.sql", "settle.sql", "handover.sql")
 DESK = _program("helpdesk", TICKETS, _desk, "pull_tickets.py")
 LOANS = _program("library", LIBRARY, library_files, "night.sh", "loans.py", "reminders.py", "warehouse.py")
 CELLS = _program("cells", SIGNAL, nothing, "rotate.sh")
-
-
-def desk(bench: Bench) -> web.Web:
-    """Give the desk's API of this run."""
-    return DESKS[bench.directory]
 
 
 def case(

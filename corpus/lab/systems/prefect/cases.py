@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
-from pathlib import Path
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services.web import Reply, Web, page, serve
+from corpus.lab.faults import all_of, edited, small_disk
+from corpus.lab.services import sqlite
+from corpus.lab.services.web import Reply, answers, page, running, serve
 
-WEBS: dict[Path, Web] = {}
 VISITS = "inbox/visits-2026-11-20.csv"
 HEADER = "visit_id;clinic;code;minutes;seen_on"
 CLINICS = ("Altona", "Barmbek", "Eilbek", "Harburg")
@@ -33,13 +32,6 @@ def visits() -> list[str]:
     return [f"{7000 + n};{CLINICS[n % 4]};GO{n % 5};{5 + n % 40};2026-11-{1 + n % 20:02}" for n in range(60)]
 
 
-def _execute(bench: Bench, name: str, script: str) -> None:
-    database = sqlite3.connect(bench.path(name))
-    with database:
-        database.executescript(script)
-    database.close()
-
-
 def _home(bench: Bench) -> None:
     """Let all runs share the server's database, whose making takes half of a run."""
     bench.env["PREFECT_HOME"] = str(bench.directory.parent / "home")
@@ -48,11 +40,11 @@ def _home(bench: Bench) -> None:
 def _clinics(bench: Bench) -> None:
     _home(bench)
     items = [{"code": f"GO{n}", "points": 80 + 35 * n} for n in range(5)]
-    WEBS[bench.directory] = web = serve(bench, {"/tariffs/2026": [Reply(body={"items": items})]})
+    web = serve(bench, {"/tariffs/2026": [Reply(body={"items": items})]})
     bench.env["CHAMBER_URL"] = web.url
     bench.write(VISITS, "\n".join([HEADER, *visits()]) + "\n")
     bench.path("statements/x")
-    _execute(bench, "billing.db", CHARGES)
+    sqlite.execute(bench, "billing.db", CHARGES)
 
 
 def feed_in(park: int, pattern: str = "2026-11-20T{hour:02}:00Z") -> list[dict[str, object]]:
@@ -62,13 +54,13 @@ def feed_in(park: int, pattern: str = "2026-11-20T{hour:02}:00Z") -> list[dict[s
 def _grid(bench: Bench) -> None:
     _home(bench)
     routes = {f"/v3/parks/W{n}/feed-in": [Reply(body=feed_in(n))] for n in range(4)}
-    WEBS[bench.directory] = web = serve(bench, routes)
+    web = serve(bench, routes)
     bench.env |= {"GRID_URL": web.url, "GRID_TOKEN": "gt_live_5b1e0c77a2"}
     bench.write("parks.tsv", "".join(f"W{n}\t{title}\n" for n, title in enumerate(PARKS)))
     for folder in ("spool", "out"):
         bench.path(f"{folder}/x")
     prices = "".join(f"INSERT INTO price VALUES ('{hour:02}', {60 + hour});" for hour in range(24))
-    _execute(bench, "grid.db", FEED_IN + prices)
+    sqlite.execute(bench, "grid.db", FEED_IN + prices)
 
 
 BILLING = Program(
@@ -93,32 +85,11 @@ def _row(number: int, old: str, new: str) -> Prepare:
 
 
 def _web(path: str, *replies: Reply) -> Prepare:
-    return lambda bench: WEBS[bench.directory].set(path, *replies)
-
-
-def _edit(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
-
-
-def _all(*steps: Prepare) -> Prepare:
-    def inject(bench: Bench) -> None:
-        for step in steps:
-            step(bench)
-
-    return inject
-
-
-def _mount(folder: str, size: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        path = bench.path(f"{folder}/x").parent
-        bench.run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path))
-        bench.stack.callback(bench.run, "umount", "-l", str(path))
-
-    return inject
+    return answers(path, *replies)
 
 
 def _full_statements(bench: Bench) -> None:
-    _mount("statements", "16k")(bench)
+    small_disk("statements", "16k")(bench)
     bench.write("statements/2026-10.tar", "x" * 8000)
 
 
@@ -149,7 +120,7 @@ def _signal_sort(process: subprocess.Popen[bytes]) -> None:
 
 def _slow_merge(bench: Bench) -> None:
     """Give the settlement a history of readings, and a price for each minute of them."""
-    _execute(
+    sqlite.execute(
         bench,
         "grid.db",
         "DROP TABLE price; CREATE TABLE price (hour TEXT, euros REAL);"
@@ -196,9 +167,9 @@ CASES = (
         family="table_gone",
         cause="the table of charges was renamed in the billing database",
         program=BILLING,
-        inject=_all(
-            lambda b: _execute(b, "billing.db", "ALTER TABLE charge RENAME TO charge_v2"),
-            lambda b: WEBS[b.directory].set("/tariffs/2026", BUSY, *WEBS[b.directory].routes["/tariffs/2026"]),
+        inject=all_of(
+            sqlite.script("billing.db", "ALTER TABLE charge RENAME TO charge_v2"),
+            lambda b: running(b).set("/tariffs/2026", BUSY, *running(b).routes["/tariffs/2026"]),
         ),
         trap="the tariff's service was away first and came back",
     ),
@@ -278,22 +249,22 @@ CASES = (
         family="rate_limit",
         cause="the grid's service limits our questions",
         program=GRID,
-        inject=_all(*(_web(f"/v3/parks/W{n}/feed-in", LIMITED) for n in (1, 2))),
+        inject=all_of(*(_web(f"/v3/parks/W{n}/feed-in", LIMITED) for n in (1, 2))),
     ),
     Case(
         name="token_expired",
         family="credentials",
         cause="the token for the grid's service has expired",
         program=GRID,
-        inject=_all(*(_web(f"/v3/parks/W{n}/feed-in", Reply(401, {"error": "token expired"})) for n in range(4))),
+        inject=all_of(*(_web(f"/v3/parks/W{n}/feed-in", Reply(401, {"error": "token expired"})) for n in range(4))),
     ),
     Case(
         name="memory_of_worker",
         family="memory",
         cause="the flow may have less memory than a long export needs",
         program=BILLING,
-        inject=_all(
-            _edit("billing.toml", "6000", "1250"),
+        inject=all_of(
+            edited("billing.toml", "6000", "1250"),
             _delivered([row.replace("7", "1", 1) for n in range(1, 20000) for row in visits()[:50]]),
         ),
     ),
@@ -326,7 +297,7 @@ CASES = (
         family="configuration",
         cause="a deployment wrote the value of a point as a text",
         program=BILLING,
-        inject=_edit("billing.toml", "cents_per_point = 11", 'cents_per_point = "0.11 EUR"'),
+        inject=edited("billing.toml", "cents_per_point = 11", 'cents_per_point = "0.11 EUR"'),
         trap="a validation of types, as of data",
     ),
     Case(
@@ -334,7 +305,7 @@ CASES = (
         family="code_bug",
         cause="a release asks the time for a method that it does not have",
         program=GRID,
-        inject=_edit("grid.py", "(start + HOUR).isoformat()", "(start + HOUR).to_iso8601()"),
+        inject=edited("grid.py", "(start + HOUR).isoformat()", "(start + HOUR).to_iso8601()"),
     ),
     Case(
         name="visits_not_delivered",

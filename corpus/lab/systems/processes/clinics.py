@@ -7,6 +7,7 @@ import sqlite3
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Program
+from corpus.lab.faults import edited
 from corpus.lab.systems.processes.freight import kill_member
 
 TABLE = "CREATE TABLE timeout_slots (site TEXT, clinician TEXT, minutes INTEGER NOT NULL, share REAL NOT NULL)"
@@ -62,7 +63,7 @@ CASES = (
         family="renamed",
         cause="one clinic calls the column clinician practitioner now",
         program=MERGE,
-        inject=lambda bench: bench.replace("sites/clinic_07.csv", "clinician", "practitioner"),
+        inject=edited("sites/clinic_07.csv", "clinician", "practitioner"),
         trap="surfaces as an attribute of None inside a worker, like a bug; the columns of the file are logged",
     ),
     Case(
@@ -86,14 +87,14 @@ CASES = (
         subtype="invalid_date",
         cause="an appointment on a day that does not exist",
         program=CRON,
-        inject=lambda bench: bench.replace("sites/clinic_03.csv", "2026-04-16 14:45", "2026-02-30 12:45", count=1),
+        inject=edited("sites/clinic_03.csv", "2026-04-16 14:45", "2026-02-30 12:45", count=1),
     ),
     Case(
         name="clinics_minutes_missing",
         family="null",
         cause="an appointment without its minutes",
         program=MERGE,
-        inject=lambda bench: bench.replace("sites/clinic_12.csv", "jonas weiss,27", "jonas weiss,", count=1),
+        inject=edited("sites/clinic_12.csv", "jonas weiss,27", "jonas weiss,", count=1),
         trap="surfaces as an invalid literal for int",
     ),
     Case(
@@ -116,7 +117,7 @@ CASES = (
         family="code_bug",
         cause="a change of the schema check uses a name that nothing defines",
         program=MERGE,
-        inject=lambda bench: bench.replace(
+        inject=edited(
             "appointments.py",
             "    if missing:\n",
             "    if not missing:\n        known = set(EXPECTED)\n    if set(header) - unknown:\n",
@@ -128,7 +129,7 @@ CASES = (
         family="code_bug",
         cause="a change hands the database handle to the workers",
         program=CRON,
-        inject=lambda bench: bench.replace("appointments.py", "submit(read_site, path)", "submit(read_site, path, db)"),
+        inject=edited("appointments.py", "submit(read_site, path)", "submit(read_site, path, db)"),
         trap="words of a database connection",
     ),
 )

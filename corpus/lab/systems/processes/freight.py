@@ -11,6 +11,7 @@ from pathlib import Path
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
+from corpus.lab.faults import limited
 
 INBOX = "inbox/consignments.psv.gz"
 HEADER = "consignment|origin|destination|gross_kg|declared_eur"
@@ -70,9 +71,7 @@ def small_disk(name: str, size: str, variable: str) -> Prepare:
     """Put a small file system where the program works."""
 
     def mount(bench: Bench) -> None:
-        place = bench.path(f"{name}/x").parent
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "scratch", str(place)], check=True)
-        bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=True))
+        bench.mount(name, f"size={size}")
         bench.env[variable] = name
 
     return mount
@@ -116,10 +115,6 @@ def _nobody(bench: Bench) -> None:
 def _few_processes(bench: Bench) -> None:
     subprocess.run(["chown", "-R", "64000", str(bench.directory)], check=True)
     bench.command = ("setpriv", "--reuid=64000", "--clear-groups", "prlimit", "--nproc=2", *bench.command)
-
-
-def _small_files(bench: Bench) -> None:
-    bench.limits[resource.RLIMIT_FSIZE] = 1_500_000
 
 
 CASES = (
@@ -177,7 +172,7 @@ CASES = (
         subtype="file_too_large",
         cause="the job may write no file above 1.5 MB",
         program=CRON,
-        inject=_small_files,
+        inject=limited(resource.RLIMIT_FSIZE, 1_500_000),
         trap="gzip is ended by a signal, the shell says so in passing",
     ),
     Case(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
-from corpus.lab.services.web import Reply, Web, serve
+from corpus.lab.faults import environment, small_disk, unreachable
+from corpus.lab.services.web import Reply, answers, running, serve
 
-_webs: dict[str, Web] = {}
 BRANCHES = ("north", "harbour", "castle", "mill")
 
 
@@ -28,12 +27,11 @@ def _loans() -> list[dict[str, object]]:
 
 
 def offer(bench: Bench, loans: list[dict[str, object]]) -> None:
-    _webs[str(bench.directory)].set("/branches", Reply(body={"loans": loans}))
+    running(bench).set("/branches", Reply(body={"loans": loans}))
 
 
 def world(bench: Bench) -> None:
     web = serve(bench, {"/branches": []})
-    _webs[str(bench.directory)] = web
     offer(bench, _loans())
     bench.env |= {"CATALOGUE": web.url, "CATALOGUE_KEY": "cat-5d0e-77aa"}
     bench.write("yesterday.tsv", "")
@@ -57,7 +55,7 @@ CRON = Program(
 
 
 def _answer(reply: Reply) -> Prepare:
-    return lambda bench: _webs[str(bench.directory)].set("/branches", reply)
+    return answers("/branches", reply)
 
 
 def _bare(bench: Bench) -> None:
@@ -70,20 +68,10 @@ def _fines_in_euro(bench: Bench) -> None:
     offer(bench, [loan | {"fine_cents": f"{loan['fine_cents']} c"} for loan in _loans()])
 
 
-def _spool_full(bench: Bench) -> None:
-    place = bench.path("spool/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "scratch", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=True))
-
-
 def _column_renamed(bench: Bench) -> None:
     db = sqlite3.connect(bench.path("catalogue.db"))
     db.execute("ALTER TABLE loan RENAME COLUMN due_on TO due_date")
     db.close()
-
-
-def _dead_port(bench: Bench) -> None:
-    bench.env["CATALOGUE"] = f"http://127.0.0.1:{free_port()}"
 
 
 def _read_only_publication(bench: Bench) -> None:
@@ -184,21 +172,21 @@ CASES = (
         family="refused",
         cause="nothing listens at the catalogue's port",
         program=CRON,
-        inject=_dead_port,
+        inject=unreachable("CATALOGUE"),
     ),
     Case(
         name="library_name_unknown",
         family="dns",
         cause="the catalogue's name does not resolve",
         program=LOANS,
-        inject=lambda bench: bench.env.update(CATALOGUE="http://catalogue.city-library.invalid"),
+        inject=environment(CATALOGUE="http://catalogue.city-library.invalid"),
     ),
     Case(
         name="library_spool_full",
         family="disk",
         cause="the spool's file system is full",
         program=LOANS,
-        inject=_spool_full,
+        inject=small_disk("spool", "200k"),
         trap="surfaces as a failed download of curl",
     ),
     Case(

@@ -7,9 +7,9 @@ import resource
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
-from corpus.lab.services.web import Reply, Web, page, serve
+from corpus.lab.faults import limited, unset
+from corpus.lab.services.web import Reply, answers, page, serve
 
-_webs: dict[str, Web] = {}
 CODES = ("DAY-1", "NIGHT-1", "WIND-7", "SUN-3", "GRID-2", "FLAT-9")
 
 
@@ -38,7 +38,6 @@ def _intervals() -> list[dict[str, object]]:
 
 def world(bench: Bench) -> None:
     web = serve(bench, {f"/v2/tariffs?page={n}": [_page(n, _items(2 * n - 2))] for n in (1, 2, 3)})
-    _webs[str(bench.directory)] = web
     bench.env |= {"TARIFF_URL": web.url, "TARIFF_TOKEN": "tk_live_9f27c1a0b6", "DAY": "2026-02-08"}
     bench.write("intervals.json", json.dumps(_intervals()))
     bench.write("meters.json", json.dumps([{"meter": f"M{n:03d}", "intervals": 96} for n in range(1, 41)]))
@@ -54,7 +53,7 @@ CRON = Program(
 
 
 def reply(number: int, *replies: Reply) -> Prepare:
-    return lambda bench: _webs[str(bench.directory)].set(f"/v2/tariffs?page={number}", *replies)
+    return answers(f"/v2/tariffs?page={number}", *replies)
 
 
 def _edit(bench: Bench, change: dict[str, object], where: int = 1741) -> None:
@@ -71,18 +70,10 @@ def _unknown_tariff(bench: Bench) -> None:
     bench.replace("tariffs.py", 'prices[line["tariff"]]', 'prices[line["meter"]]')
 
 
-def _small_files(bench: Bench) -> None:
-    bench.limits[resource.RLIMIT_FSIZE] = 60_000
-
-
 def _cpu(bench: Bench) -> None:
     bench.write("intervals.json", json.dumps(_intervals() * 150))
     bench.write("meters.json", json.dumps([{"meter": f"M{n:03d}", "intervals": 96 * 150} for n in range(1, 41)]))
     bench.command = ("prlimit", "--cpu=1:9", *bench.command)
-
-
-def _no_token(bench: Bench) -> None:
-    del bench.env["TARIFF_TOKEN"]
 
 
 THROTTLE = Reply(429, {"error": "rate_limited", "retry_in": 1}, {"Retry-After": "1"})
@@ -172,7 +163,7 @@ CASES = (
         subtype="file_too_large",
         cause="the job may write no file above 60 kB",
         program=SETTLE,
-        inject=_small_files,
+        inject=limited(resource.RLIMIT_FSIZE, 60_000),
     ),
     Case(
         name="settlement_cpu_limit",
@@ -196,7 +187,7 @@ CASES = (
         family="configuration",
         cause="the deployment does not set TARIFF_TOKEN",
         program=CRON,
-        inject=_no_token,
+        inject=unset("TARIFF_TOKEN"),
         trap="a KeyError, and a word of credentials",
     ),
 )

@@ -7,6 +7,7 @@ import subprocess
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Program
+from corpus.lab.faults import cut, edited
 
 HEADER = "parcel_id,depot,scanned_at,weight_g,event"
 DEPOTS = """
@@ -87,11 +88,6 @@ def _text_slots(bench: Bench) -> None:
     depots(bench, value="str(400 + i)", kind="pa.string()", part="1")
 
 
-def _torn_depots(bench: Bench) -> None:
-    path = bench.path("depots/part-0.parquet")
-    path.write_bytes(path.read_bytes()[:-40])
-
-
 def _shredded(bench: Bench) -> None:
     bench.replace(
         "scans/scans-1.csv", "PX00002001,D09,2026-01-17 09:21:00,2301,in", "PX00002001,D09,2026-01-17 09:21:00,2301g,in"
@@ -100,9 +96,7 @@ def _shredded(bench: Bench) -> None:
 
 def _small_scratch(bench: Bench) -> None:
     scans(bench, 260_000)
-    place = bench.path("scratch/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "scratch", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=True))
+    place = bench.mount("scratch", "size=1500k")
     bench.env["SPARK_LOCAL_DIRS"] = str(place)
 
 
@@ -170,7 +164,7 @@ CASES = (
         subtype="truncated_file",
         cause="the depot file lacks its last bytes",
         program=VERBOSE,
-        inject=_torn_depots,
+        inject=cut("depots/part-0.parquet", -40),
     ),
     Case(
         name="parcels_weight_with_unit",
@@ -230,7 +224,7 @@ CASES = (
         family="code_bug",
         cause="a change joins the depots by a condition and keeps both columns depot",
         program=PARCELS,
-        inject=lambda bench: bench.replace(
+        inject=edited(
             "parcels.py",
             'F.broadcast(depots), "depot")',
             'F.broadcast(depots), scans["depot"] == depots["depot"]).withColumn("depot", F.upper("depot"))',

@@ -6,10 +6,9 @@ import json
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
-from corpus.lab.services.web import Reply, Web, page, serve
+from corpus.lab.faults import edited
+from corpus.lab.services.web import Reply, answers, page, serve
 from corpus.lab.systems.pyspark.parcels_cases import log_all, options
-
-_webs: dict[str, Web] = {}
 
 
 def _shows() -> list[dict[str, object]]:
@@ -33,7 +32,6 @@ def _film(path: str) -> Reply:
 def world(bench: Bench) -> None:
     halls = "hall,seats\n1,120\n2,180\n3,90\n4,240\n"
     web = serve(bench, {"/halls.csv": [Reply(200, halls, {"Content-Type": "text/csv"})], "/films": [_film]})
-    _webs[str(bench.directory)] = web
     bench.env["CATALOGUE_URL"] = web.url
     put(bench, _shows())
     log_all(bench)
@@ -47,7 +45,7 @@ SCREENINGS = Program(name="screenings", command=("{python}", "screenings.py"), f
 
 
 def reply(path: str, *replies: Reply) -> Prepare:
-    return lambda bench: _webs[str(bench.directory)].set(path, *replies)
+    return answers(path, *replies)
 
 
 def _long_length(bench: Bench) -> None:
@@ -95,7 +93,7 @@ CASES = (
         family="code_bug",
         cause="a change takes the third part of a tag that has two",
         program=SCREENINGS,
-        inject=lambda bench: bench.replace("screenings.py", 'split("-")[1]', 'split("-")[2]'),
+        inject=edited("screenings.py", 'split("-")[1]', 'split("-")[2]'),
         trap="the function is called check_schema_version",
     ),
     Case(

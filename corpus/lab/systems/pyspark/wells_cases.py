@@ -7,6 +7,7 @@ import shutil
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
+from corpus.lab.faults import edited
 
 
 def rows() -> list[dict[str, object]]:
@@ -98,7 +99,7 @@ CASES = (
         family="duplicate",
         cause="the list of rates has the season winter twice",
         program=WELLS,
-        inject=lambda bench: bench.replace("rates.csv", "summer,0.34", "winter,0.23\nsummer,0.34"),
+        inject=edited("rates.csv", "summer,0.34", "winter,0.23\nsummer,0.34"),
         trap="surfaces as a wrong use of a subquery; the log counts rows and seasons",
     ),
     Case(
@@ -129,6 +130,6 @@ CASES = (
         family="environment",
         cause="the tables' format was changed to delta, which is not on the class path",
         program=WELLS,
-        inject=lambda bench: bench.replace("sql/target.sql", "USING parquet", "USING delta"),
+        inject=edited("sql/target.sql", "USING parquet", "USING delta"),
     ),
 )

@@ -5,15 +5,13 @@ from __future__ import annotations
 import resource
 import shutil
 import signal
-import sqlite3
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import web
+from corpus.lab.faults import all_of, as_nobody, edited, environment, small_disk, unreachable
+from corpus.lab.services import sqlite, web
 
 Station = dict[str, Any]
 TABLE = """CREATE TABLE daily_level (
@@ -21,7 +19,6 @@ TABLE = """CREATE TABLE daily_level (
     readings INTEGER NOT NULL CHECK (readings BETWEEN 1 AND 96), PRIMARY KEY (station, day)
 )"""
 BASINS = ("ill", "thur", "reuss", "aare")
-SERVED: dict[Path, web.Web] = {}
 CONFIG = """Version: 4.1
 Gaugings: gaugings.csv
 CpuSeconds: 60
@@ -55,9 +52,9 @@ def gauges_world(bench: Bench) -> None:
         land(bench, first, readings(first))
     bench.path("out/.keep").touch()
     store(TABLE)(bench)
-    SERVED[bench.directory] = web.serve(bench, {"/v1/stations": [web.Reply(body=stations())]})
+    server = web.serve(bench, {"/v1/stations": [web.Reply(body=stations())]})
     bench.env |= {
-        "REGISTER_URL": SERVED[bench.directory].url,
+        "REGISTER_URL": server.url,
         "REGISTER_TOKEN": "rg_live_77b0e1",
         "LEVELS_DB": "levels.db",
     }
@@ -90,12 +87,7 @@ DISCHARGE = Program(
 
 
 def store(script: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        opened = sqlite3.connect(bench.path("levels.db"))
-        opened.executescript(script)
-        opened.close()
-
-    return inject
+    return sqlite.script("levels.db", script)
 
 
 def edit(name: str, *changes: tuple[str, str]) -> Prepare:
@@ -106,45 +98,18 @@ def edit(name: str, *changes: tuple[str, str]) -> Prepare:
     return inject
 
 
-def first_of(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=1)
-
-
-def both(*injections: Prepare) -> Prepare:
-    def inject(bench: Bench) -> None:
-        for each in injections:
-            each(bench)
-
-    return inject
-
-
 def register(*replies: web.Reply) -> Prepare:
-    return lambda bench: SERVED[bench.directory].set("/v1/stations", *replies)
+    return web.answers("/v1/stations", *replies)
 
 
 def registered(change: Callable[[Station], Station]) -> Prepare:
     return register(web.Reply(body=[change(row) for row in stations()]))
 
 
-def environment(**values: str) -> Prepare:
-    return lambda bench: bench.env.update(values)
-
-
-def tmpfs(bench: Bench, name: str, size: str) -> None:
-    place = bench.path(name)
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
-
-
 def _small_store(bench: Bench) -> None:
-    tmpfs(bench, "store", "24k")
+    bench.mount("store", "size=24k")
     shutil.move(bench.path("levels.db"), bench.path("store/levels.db"))
     bench.env["LEVELS_DB"] = "store/levels.db"
-
-
-def _small_target(bench: Bench) -> None:
-    tmpfs(bench, "out", "48k")
 
 
 def _short_delivery(bench: Bench) -> None:
@@ -154,11 +119,7 @@ def _short_delivery(bench: Bench) -> None:
 
 def _as_reader(bench: Bench) -> None:
     bench.run("chmod", "-R", "a+rX", ".")
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
-
-
-def _nobody_listens(bench: Bench) -> None:
-    bench.env["REGISTER_URL"] = f"http://127.0.0.1:{free_port()}"
+    as_nobody(bench)
 
 
 def _big_grid(bench: Bench) -> None:
@@ -191,7 +152,7 @@ CASES = (
         family="renamed",
         cause="one provider's files call level_cm stage_cm since a firmware update",
         program=GAUGES,
-        inject=both(*(restaged(first) for first in range(0, 24, 6))),
+        inject=all_of(*(restaged(first) for first in range(0, 24, 6))),
     ),
     Case(
         name="one_provider_renamed",
@@ -274,7 +235,7 @@ CASES = (
         family="unparsable",
         cause="one flow is the remark 'ice'",
         program=DISCHARGE,
-        inject=first_of("gaugings.csv", "Cluse;1.4;", "Cluse;1.4;ice;vane\nCluse;1.4;"),
+        inject=edited("gaugings.csv", "Cluse;1.4;", "Cluse;1.4;ice;vane\nCluse;1.4;", count=1),
         trap="the one bad value makes a text column: R says non-numeric argument, str() shows the column as chr",
     ),
     Case(
@@ -290,14 +251,14 @@ CASES = (
         family="malformed",
         cause="a line of the gaugings was cut",
         program=DISCHARGE,
-        inject=first_of("gaugings.csv", "Birs;1.9;", "Birs;1.8\nBirs;1.9;"),
+        inject=edited("gaugings.csv", "Birs;1.9;", "Birs;1.8\nBirs;1.9;", count=1),
     ),
     Case(
         name="zero_stage",
         family="range",
         cause="a gauging has the stage 0, whose logarithm is infinite",
         program=DISCHARGE,
-        inject=first_of("gaugings.csv", "Doubs;0.4;", "Doubs;0.0;"),
+        inject=edited("gaugings.csv", "Doubs;0.4;", "Doubs;0.0;", count=1),
     ),
     Case(
         name="register_outage",
@@ -328,7 +289,7 @@ CASES = (
         family="refused",
         cause="nothing listens where the register was",
         program=GAUGES,
-        inject=_nobody_listens,
+        inject=unreachable("REGISTER_URL"),
     ),
     Case(
         name="token_expired",
@@ -352,7 +313,7 @@ CASES = (
         family="disk",
         cause="the volume of the results is full",
         program=DISCHARGE,
-        inject=_small_target,
+        inject=small_disk("out", "48k"),
     ),
     Case(
         name="grid_too_big",
@@ -427,8 +388,11 @@ CASES = (
         family="no_cause",
         cause="one stage is n/a; the runner kept only the head of the log",
         program=DISCHARGE,
-        inject=first_of(
-            "stages.csv", "Cluse,2026-03-09 07:00:00,", "Cluse,2026-03-09 07:00:00,n/a\nCluse,2026-03-09 07:00:00,"
+        inject=edited(
+            "stages.csv",
+            "Cluse,2026-03-09 07:00:00,",
+            "Cluse,2026-03-09 07:00:00,n/a\nCluse,2026-03-09 07:00:00,",
+            count=1,
         ),
         keep="head:15",
         trap="nothing but progress",
@@ -439,7 +403,7 @@ CASES = (
         family="interrupted",
         cause="someone pressed Ctrl-C",
         program=DISCHARGE,
-        inject=both(
+        inject=all_of(
             edit("discharge.dcf", ("Draws: 40", "Draws: 4000")), lambda b: b.kill_when("Cluse: ", signal.SIGINT)
         ),
     ),

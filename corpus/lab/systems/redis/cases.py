@@ -14,6 +14,7 @@ from typing import Any
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Program, System
+from corpus.lab.faults import limited, renamed
 from corpus.lab.services import certificate, redis, web
 
 REVENUE = """
@@ -121,10 +122,6 @@ def one(change: Change, number: int) -> Callable[[Bench], None]:
     return payloads(change, first=number, every=10_000)
 
 
-def renamed(old: str, new: str) -> Change:
-    return lambda row: {new if name == old else name: value for name, value in row.items()}
-
-
 def _text(number: int, change: Callable[[str], str]) -> Callable[[Bench], None]:
     def inject(bench: Bench) -> None:
         rows = [json.dumps(each) for each in tickets()]
@@ -224,9 +221,7 @@ def _other_publisher(bench: Bench) -> None:
 
 def _small_disk(bench: Bench) -> None:
     home = bench.path("redis/redis.log").parent
-    small = bench.path("redis/full/x").parent
-    bench.run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small))
-    bench.on_exit(lambda: bench.run("umount", "-l", str(small)))
+    small = bench.mount("redis/full", "size=64k")
     bench.run("redis-cli", "-s", str(home / "redis.sock"), "CONFIG", "SET", "dir", str(small))
 
 
@@ -368,7 +363,7 @@ CASES = (
         family="handles",
         cause="the worker may open 64 files, the program opens one for each route",
         program=FARES,
-        inject=lambda b: b.limits.update({resource.RLIMIT_NOFILE: 64}),
+        inject=limited(resource.RLIMIT_NOFILE, 64),
     ),
     Case(
         name="snapshot_on_small_disk",

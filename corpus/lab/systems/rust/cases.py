@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import resource
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from corpus.lab.bench import Bench, free_port
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import edited, unset
 from corpus.lab.services import web
 
 HERE = Path(__file__).parent
@@ -94,10 +94,6 @@ def answered(*replies: web.Reply, quay: str = "grain") -> Prepare:
     return lambda bench: serve(bench, replies, quay)
 
 
-def edited(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=1)
-
-
 def released(name: str, old: str, new: str) -> Prepare:
     def inject(bench: Bench) -> None:
         if old not in (HERE / f"{name}.rs").read_text():
@@ -124,10 +120,6 @@ def without_pieces(bench: Bench) -> None:
     path.write_text("".join(line.rpartition(";")[0] + "\n" for line in path.read_text().splitlines()))
 
 
-def void(_: object) -> None:
-    """Drop what a preparation gave."""
-
-
 def as_latin(bench: Bench) -> None:
     path = bench.path("depots/lviv.csv")
     text = path.read_text().replace("W000950;", "W000950 fälschlich;", 1)
@@ -141,9 +133,7 @@ def fewer_than_announced(bench: Bench) -> None:
 
 def full_out(bench: Bench) -> None:
     waybills(bench, 4000)
-    place = bench.path("out/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
+    bench.mount("out", "size=64k")
 
 
 def little_memory(bench: Bench) -> None:
@@ -167,7 +157,7 @@ CASES = (
         family="renamed",
         cause="the file's gross_kg is called weight_kg now",
         program=PRICE,
-        inject=edited("waybills.csv", "gross_kg", "weight_kg"),
+        inject=edited("waybills.csv", "gross_kg", "weight_kg", count=1),
     ),
     Case(
         name="tariff_with_currency",
@@ -198,7 +188,7 @@ CASES = (
         family="null",
         cause="a waybill has no count of pieces",
         program=PRICE,
-        inject=edited("waybills.csv", bill(311), bill(311)[:-1]),
+        inject=edited("waybills.csv", bill(311), bill(311)[:-1], count=1),
     ),
     Case(
         name="draught_not_a_number",
@@ -279,14 +269,14 @@ CASES = (
         family="configuration",
         cause="the deployment does not set the tariff's year",
         program=NIGHT,
-        inject=lambda bench: void(bench.env.pop("TARIFF_YEAR")),
+        inject=unset("TARIFF_YEAR"),
     ),
     Case(
         name="night_cut",
         family="no_cause",
         cause="only the end of the log was kept",
         program=NIGHT,
-        inject=edited("tariff-2026.dat", "Z03 EXPR", "Z03 XPRS"),
+        inject=edited("tariff-2026.dat", "Z03 EXPR", "Z03 XPRS", count=1),
         keep="tail:2",
         subtype="general_error",
     ),

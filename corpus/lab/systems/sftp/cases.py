@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Program, System
+from corpus.lab.faults import edited, limited, small_disk
 from corpus.lab.services import sftp
 
 HEADER = "container;vessel;tonnes;eta;seal"
@@ -21,7 +22,6 @@ CREATE TABLE container (
     eta TEXT NOT NULL, seal TEXT NOT NULL
 );
 """
-_servers: dict[object, sftp.Sftp] = {}
 
 
 def rows(day: int) -> list[str]:
@@ -30,11 +30,11 @@ def rows(day: int) -> list[str]:
 
 def _put(bench: Bench, day: int, lines: list[str], encoding: str = "utf-8") -> None:
     content = gzip.compress(("\n".join(lines) + "\n").encode(encoding))
-    _servers[bench.directory].put(f"outbox/manifest_{day}.csv.gz", content)
+    sftp.running(bench).put(f"outbox/manifest_{day}.csv.gz", content)
 
 
 def manifests_world(bench: Bench) -> None:
-    _servers[bench.directory] = server = sftp.start(bench)
+    server = sftp.start(bench)
     bench.env |= {"CARRIER_HOST": "127.0.0.1", "CARRIER_PORT": str(server.port)}
     for day in (1, 2, 3):
         _put(bench, day, [HEADER, *rows(day)])
@@ -47,7 +47,7 @@ def manifests_world(bench: Bench) -> None:
 
 
 def invoices_world(bench: Bench) -> None:
-    _servers[bench.directory] = server = sftp.start(bench)
+    server = sftp.start(bench)
     bench.env |= {"BANK_HOST": "127.0.0.1", "BANK_PORT": str(server.port)}
     server.put("drop/README", b"bank\n")
     bench.run("chown", "partner", str(server.home / "drop"))
@@ -74,16 +74,16 @@ def line(number: int, old: str, new: str) -> Callable[[list[str]], list[str]]:
 
 
 def _stop(bench: Bench) -> None:
-    _servers[bench.directory].stop()
+    sftp.running(bench).stop()
 
 
 def _other_key(bench: Bench) -> None:
-    keys = _servers[bench.directory].keys
+    keys = sftp.running(bench).keys
     keys.write_text('expiry-time="20250101" ' + keys.read_text())
 
 
 def _cut(bench: Bench) -> None:
-    path = _servers[bench.directory].home / "outbox/manifest_2.csv.gz"
+    path = sftp.running(bench).home / "outbox/manifest_2.csv.gz"
     path.write_bytes(path.read_bytes()[:700])
 
 
@@ -116,17 +116,8 @@ def _web(bench: Bench) -> None:
     bench.env["BANK_PORT"] = str(_listen(bench, b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n" * 40))
 
 
-def _mount(folder: str, size: str) -> Callable[[Bench], None]:
-    def inject(bench: Bench) -> None:
-        path = bench.path(f"{folder}/x").parent
-        bench.run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path))
-        bench.stack.callback(bench.run, "umount", "-l", str(path))
-
-    return inject
-
-
 def _drop_gone(bench: Bench) -> None:
-    home = _servers[bench.directory].home
+    home = sftp.running(bench).home
     (home / "drop").rename(home / "incoming-v2")
 
 
@@ -151,12 +142,8 @@ def _key_readable(bench: Bench) -> None:
     bench.path("id_ed25519").chmod(0o644)
 
 
-def _more_files(bench: Bench) -> None:
-    bench.limits[resource.RLIMIT_FSIZE] = 1000
-
-
 def _empty_outbox(bench: Bench) -> None:
-    for path in (_servers[bench.directory].home / "outbox").glob("*"):
+    for path in (sftp.running(bench).home / "outbox").glob("*"):
         path.unlink()
 
 
@@ -189,7 +176,7 @@ CASES = (
         subtype="column_missing",
         cause="the accounts' export has another header",
         program=INVOICES,
-        inject=lambda b: b.replace("invoices/inv_5.csv", "invoice;debtor;cents", "invoice;debtor_iban;amount_eur"),
+        inject=edited("invoices/inv_5.csv", "invoice;debtor;cents", "invoice;debtor_iban;amount_eur"),
         trap="only the script's own check tells it, with a bare status",
     ),
     Case(
@@ -228,7 +215,7 @@ CASES = (
         subtype="invalid_value",
         cause="two invoices hold words instead of an amount",
         program=INVOICES,
-        inject=lambda b: b.replace("invoices/inv_2.csv", ";1200\n", ";connection limit reached\n"),
+        inject=edited("invoices/inv_2.csv", ";1200\n", ";connection limit reached\n"),
         trap="the value reads like a server's limit",
     ),
     Case(
@@ -280,7 +267,7 @@ CASES = (
         family="disk",
         cause="our archive's disk has no space",
         program=MANIFESTS,
-        inject=_mount("archive", "4k"),
+        inject=small_disk("archive", "4k"),
         trap="a failure in the middle of a transfer",
     ),
     Case(
@@ -289,7 +276,7 @@ CASES = (
         subtype="file_too_large",
         cause="the worker may write files of 1,000 bytes",
         program=MANIFESTS,
-        inject=_more_files,
+        inject=limited(resource.RLIMIT_FSIZE, 1000),
     ),
     Case(
         name="manifest_of_a_gigabyte",
@@ -320,7 +307,7 @@ CASES = (
         family="code_bug",
         cause="a release made the width a text",
         program=MANIFESTS,
-        inject=lambda b: b.replace("fetch_manifests.py", "WIDTH = 5", 'WIDTH = "5"'),
+        inject=edited("fetch_manifests.py", "WIDTH = 5", 'WIDTH = "5"'),
         trap="the message says expected 5 fields, saw 5",
     ),
     Case(

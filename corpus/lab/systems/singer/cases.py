@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
-from corpus.lab.services import web
+from corpus.lab.faults import all_of, as_nobody, edited, without
+from corpus.lab.services import sqlite, web
 
 Row = dict[str, Any]
 TABLES = """
@@ -23,7 +23,6 @@ CREATE TABLE sailings (
     capacity INTEGER, load REAL
 );
 """
-SERVED: dict[Path, web.Web] = {}
 
 
 def piers() -> list[Row]:
@@ -53,9 +52,9 @@ def pages(rows: list[Row], size: int = 100) -> list[web.Reply]:
 
 def world(bench: Bench) -> None:
     ledger(TABLES)(bench)
-    SERVED[bench.directory] = web.serve(bench, {"/piers": [web.Reply(body=piers())], "/sailings": pages(sailings())})
+    server = web.serve(bench, {"/piers": [web.Reply(body=piers())], "/sailings": pages(sailings())})
     tap = {
-        "base_url": SERVED[bench.directory].url,
+        "base_url": server.url,
         "api_key": "fk_live_31d9",
         "start_date": "2026-09-01T00:00:00Z",
         "operator": "Fjordlines",
@@ -74,43 +73,19 @@ FERRIES = Program(
 
 
 def ledger(script: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        opened = sqlite3.connect(bench.path("ledger.db"))
-        opened.executescript(script)
-        opened.close()
-
-    return inject
-
-
-def edit(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
-
-
-def both(*injections: Prepare) -> Prepare:
-    def inject(bench: Bench) -> None:
-        for each in injections:
-            each(bench)
-
-    return inject
+    return sqlite.script("ledger.db", script)
 
 
 def answer(*replies: web.Reply, path: str = "/sailings") -> Prepare:
-    return lambda bench: SERVED[bench.directory].set(path, *replies)
+    return web.answers(path, *replies)
 
 
 def sailed(change: Callable[[Row], Row], *, only: int = -1) -> list[web.Reply]:
     return pages([change(row) if only in (-1, n) else row for n, row in enumerate(sailings())])
 
 
-def without(name: str) -> Callable[[Row], Row]:
-    return lambda row: {key: value for key, value in row.items() if key != name}
-
-
 def _small_ledger(bench: Bench) -> None:
-    place = bench.path("volume")
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=36k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
+    bench.mount("volume", "size=36k")
     bench.path("volume/ledger.db").write_bytes(bench.path("ledger.db").read_bytes())
     bench.replace("target.json", "ledger.db", "volume/ledger.db")
 
@@ -142,7 +117,7 @@ def _target_memory(bench: Bench) -> None:
 def _as_reader(bench: Bench) -> None:
     bench.run("chmod", "-R", "a+rwX", ".")
     bench.run("chmod", "644", "ledger.db")
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
+    as_nobody(bench)
 
 
 def _cpu(bench: Bench) -> None:
@@ -259,8 +234,8 @@ CASES = (
         family="protocol",
         cause="a gateway gives its page with status 200",
         program=FERRIES,
-        inject=both(
-            edit("tap_ferries.py", "LOGGER.debug(", "LOGGER.info("),
+        inject=all_of(
+            edited("tap_ferries.py", "LOGGER.debug(", "LOGGER.info("),
             answer(*pages(sailings())[:1], web.Reply(200, web.page(504).body, {"Content-Type": "text/html"})),
         ),
         trap="a JSON decoder's error, as of bad data; the type of the content tells",
@@ -341,7 +316,7 @@ CASES = (
         family="configuration",
         cause="the deployed configuration has no api_key",
         program=FERRIES,
-        inject=edit("tap.json", '"api_key"', '"api_token"'),
+        inject=edited("tap.json", '"api_key"', '"api_token"'),
         trap="speaks of missing required keys, as of a payload",
     ),
     Case(
@@ -357,7 +332,7 @@ CASES = (
         family="code_bug",
         cause="a release calls a function of the library with arguments that it does not take",
         program=FERRIES,
-        inject=edit("tap_ferries.py", 'bookmark_properties=["departs"])', 'bookmarks=["departs"])'),
+        inject=edited("tap_ferries.py", 'bookmark_properties=["departs"])', 'bookmarks=["departs"])'),
         trap="the function is called write_schema",
     ),
     Case(
@@ -372,8 +347,8 @@ CASES = (
         family="interrupted",
         cause="someone pressed Ctrl-C",
         program=FERRIES,
-        inject=both(
-            edit("tap_ferries.py", "timeout=1.5", "timeout=60"),
+        inject=all_of(
+            edited("tap_ferries.py", "timeout=1.5", "timeout=60"),
             answer(*pages(sailings())[:2], web.Reply(ending="hang")),
             lambda bench: bench.kill_when("Loaded 150 rows", signal.SIGINT),
         ),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 from corpus.lab.bench import Bench
-from corpus.lab.case import Case, Prepare, Program
-from corpus.lab.services.web import Reply, Web, serve
+from corpus.lab.case import Prepare, Program, case
+from corpus.lab.faults import environment
+from corpus.lab.services.web import Reply, answers, serve
 
-WEBS: dict[Path, Web] = {}
 TABLES = """
 CREATE TABLE room (code VARCHAR(4) PRIMARY KEY, title VARCHAR NOT NULL, capacity INTEGER NOT NULL);
 CREATE TABLE exhibit (accession VARCHAR(12) PRIMARY KEY, title VARCHAR NOT NULL, state VARCHAR(8) NOT NULL, acquired DATE NOT NULL,
@@ -45,7 +44,7 @@ def _museum(bench: Bench) -> None:
         for n in range(36)
     ]
     bench.write("acquisitions.csv", "\n".join(["accession,title,state,acquired,insured,room", *lines]) + "\n")
-    WEBS[bench.directory] = web = serve(bench, {"/valuations": [Reply(body=_valuations())]})
+    web = serve(bench, {"/valuations": [Reply(body=_valuations())]})
     bench.env["VALUER_URL"] = f"{web.url}/valuations?since=2026-10"
 
 
@@ -79,7 +78,7 @@ def _csv(old: str, new: str, *, is_verbose: bool = False) -> Prepare:
 
 
 def _valuer(*replies: Reply) -> Prepare:
-    return lambda bench: WEBS[bench.directory].set("/valuations", *replies)
+    return answers("/valuations", *replies)
 
 
 def _emptied_first(bench: Bench) -> None:
@@ -108,31 +107,26 @@ def _detached(bench: Bench) -> None:
     )
 
 
-def _case(
-    name: str, family: str, cause: str, inject: Prepare, trap: str = "", subtype: str = "", keep: str = "all"
-) -> Case:
-    return Case(
-        name=name, family=family, program=REGISTER, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
-
-
 CASES = (
-    _case(
+    case(
         "exhibit_insured_renamed",
         "renamed",
+        REGISTER,
         "the register's owner renamed insured to insured_value",
         _sql("ALTER TABLE exhibit RENAME COLUMN insured TO insured_value"),
     ),
-    _case(
+    case(
         "acquisitions_without_title",
         "renamed",
+        REGISTER,
         "the file's column title is called label now",
         _csv("accession,title,", "accession,label,", is_verbose=True),
         trap="a NULL violation; only the header in the first line tells",
     ),
-    _case(
+    case(
         "view_without_capacity",
         "renamed",
+        REGISTER,
         "the view's column capacity is called places now",
         _sql(
             "DROP VIEW room_load; CREATE VIEW room_load AS SELECT r.code, r.capacity AS places, count(e.accession) AS exhibits "
@@ -140,46 +134,52 @@ CASES = (
         ),
         trap="a KeyError of a row, at the very end",
     ),
-    _case(
+    case(
         "room_listed_twice",
         "duplicate",
+        REGISTER,
         "the list of rooms holds the treasury twice",
         _sql("INSERT INTO room VALUES ('T9', 'treasury', 40)"),
         trap="speaks of rows found, not of a key",
     ),
-    _case(
+    case(
         "accession_given_twice",
         "duplicate",
+        REGISTER,
         "an accession number is that of an exhibit of 1998",
         _csv("2026.020,", "1998.020,"),
     ),
-    _case(
+    case(
         "state_on_loan",
         "unparsable",
+        REGISTER,
         "an acquisition has a state that does not exist",
         _csv("2026.007,Etching 7,stored", "2026.007,Etching 7,on loan"),
         trap="an enum of our own code refuses it",
         subtype="invalid_value",
     ),
-    _case(
+    case(
         "inspection_without_time",
         "unparsable",
+        REGISTER,
         "an inspection's time is the text n/a",
         _sql("UPDATE inspection SET inspected_at = 'pending' WHERE id = 61"),
         trap="breaks while rows are fetched, not where they were written",
         subtype="invalid_date",
     ),
-    _case(
+    case(
         "inspections_empty",
         "volume",
+        REGISTER,
         "the month's inspections did not come",
         _sql("DELETE FROM inspection"),
         trap="max() of nothing looks like a bug",
         subtype="incomplete",
     ),
-    _case(
+    case(
         "valuer_gives_page",
         "protocol",
+        REGISTER,
         "the valuer's API answers with its log-in page, status 200",
         _valuer(
             Reply(
@@ -188,43 +188,49 @@ CASES = (
         ),
         trap="JSON that cannot be decoded",
     ),
-    _case("valuer_resets", "reset", "the valuer's API resets the connections", _valuer(Reply(ending="reset"))),
-    _case(
+    case("valuer_resets", "reset", REGISTER, "the valuer's API resets the connections", _valuer(Reply(ending="reset"))),
+    case(
         "valuer_limits_calls",
         "rate_limit",
+        REGISTER,
         "the valuer's API has had enough calls",
         _valuer(Reply(429, {"error": "slow down"}, {"Retry-After": "3600"})),
     ),
-    _case(
+    case(
         "deleted_before_update",
         "code_bug",
+        REGISTER,
         "the new release deletes rows that it then updates",
         _emptied_first,
         trap="StaleDataError reads like two runs at once; the statements tell",
     ),
-    _case(
+    case(
         "exhibits_detached",
         "code_bug",
+        REGISTER,
         "the new release reads a relation after its session is closed",
         _detached,
     ),
-    _case(
+    case(
         "dialect_misspelt",
         "configuration",
+        REGISTER,
         "the deployment names a dialect that does not exist",
-        lambda bench: bench.env.update(REGISTER_DSN="postgres://register:9f3c-lamp@db.museum.invalid/register"),
+        environment(REGISTER_DSN="postgres://register:9f3c-lamp@db.museum.invalid/register"),
         trap="the host and a password stand nowhere; reads like a missing module",
     ),
-    _case(
+    case(
         "register_elsewhere",
         "configuration",
+        REGISTER,
         "the deployment points to a folder that does not exist",
-        lambda bench: bench.env.update(REGISTER_DSN="sqlite:////var/lib/museum/register.db"),
+        environment(REGISTER_DSN="sqlite:////var/lib/museum/register.db"),
         trap="the store cannot be opened",
     ),
-    _case(
+    case(
         "register_cut",
         "no_cause",
+        REGISTER,
         "the kept log ends before the error",
         _sql("UPDATE exhibit SET state = 'lost' WHERE accession = '1998.090'", is_verbose=True),
         trap="statements over states and a retry, and no error",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program
+from corpus.lab.faults import edited, environment
 from corpus.lab.services import postgres
 
 GANTRIES = ("A04N", "A04S", "A11E", "A11W", "B27N", "B27S")
@@ -57,13 +58,6 @@ MAUT = Program(
 )
 
 
-def _sql(script: str, user: str = "etl") -> Prepare:
-    def inject(bench: Bench) -> None:
-        postgres.running(bench).execute(script, user=user)
-
-    return inject
-
-
 def _changed(gantry: str, number: int, change: dict[str, object]) -> Prepare:
     def inject(bench: Bench) -> None:
         passages = _passages(gantry)
@@ -101,13 +95,6 @@ def _short_statements(bench: Bench) -> None:
     bench.replace("settle_tolls.py", "pg_sleep(0.05)", "pg_sleep(0.9)")
 
 
-def _taken(bench: Bench) -> None:
-    server = postgres.running(bench)
-    server.configure(max_connections="6")
-    for _ in range(4):
-        postgres.session(bench, *server.socket("etl"))
-
-
 def _stop_at(text: str, mode: str) -> Prepare:
     def inject(bench: Bench) -> None:
         bench.replace("settle_tolls.py", "pg_sleep(0.05)", "pg_sleep(0.5)")
@@ -129,7 +116,7 @@ def _small_volume(bench: Bench) -> None:
 
 
 def _forgotten_revision(bench: Bench) -> None:
-    _sql("UPDATE alembic_version SET version_num = 'c7de1b02'")(bench)
+    postgres.script("UPDATE alembic_version SET version_num = 'c7de1b02'", user="etl")(bench)
 
 
 def _other_head(bench: Bench) -> None:
@@ -170,14 +157,14 @@ CASES = (
         "tariff_table_gone",
         "table_gone",
         "the table of tariffs was moved to another schema",
-        _sql("CREATE SCHEMA pricing; ALTER TABLE tariff SET SCHEMA pricing"),
+        postgres.script("CREATE SCHEMA pricing; ALTER TABLE tariff SET SCHEMA pricing", user="etl"),
         trap="the whole message is one word after the migration's lines",
     ),
     _case(
         "km_became_text",
         "retyped",
         "the store's column km is text since its owner's change",
-        _sql("ALTER TABLE passage ALTER km TYPE text"),
+        postgres.script("ALTER TABLE passage ALTER km TYPE text", user="etl"),
         trap="a missing operator, in a function called price",
     ),
     _case(
@@ -191,7 +178,10 @@ CASES = (
         "passage_lane_required",
         "added",
         "the store's owner added a required column lane",
-        _sql("ALTER TABLE passage ADD lane smallint NOT NULL DEFAULT 1; ALTER TABLE passage ALTER lane DROP DEFAULT"),
+        postgres.script(
+            "ALTER TABLE passage ADD lane smallint NOT NULL DEFAULT 1; ALTER TABLE passage ALTER lane DROP DEFAULT",
+            user="etl",
+        ),
         trap="a NULL violation of a column that the program does not know",
         subtype="column_added",
     ),
@@ -232,14 +222,14 @@ CASES = (
         "store_password_rotated",
         "credentials",
         "the password of the service was changed",
-        _sql("ALTER ROLE etl PASSWORD 'x8-other'", "postgres"),
+        postgres.script("ALTER ROLE etl PASSWORD 'x8-other'", user="postgres"),
         program=MAUT,
     ),
     _case(
         "store_unknown_host",
         "dns",
         "the name of the database server is not resolved",
-        lambda bench: bench.env.update(TOLLS_DSN="postgresql+psycopg://etl:tr0ut-91@tolls-db.prod.invalid/warehouse"),
+        environment(TOLLS_DSN="postgresql+psycopg://etl:tr0ut-91@tolls-db.prod.invalid/warehouse"),
     ),
     _case(
         "pool_exhausted",
@@ -248,7 +238,7 @@ CASES = (
         _busy_threads,
         trap="a timeout, in a thread",
     ),
-    _case("store_full_of_sessions", "connections", "the server has no session left", _taken),
+    _case("store_full_of_sessions", "connections", "the server has no session left", postgres.sessions_taken),
     _case(
         "pricing_too_long",
         "time_limit",
@@ -269,7 +259,9 @@ CASES = (
         "statement_forbidden",
         "permission",
         "the role may not delete statements",
-        _sql("ALTER TABLE statement OWNER TO postgres; GRANT SELECT, INSERT ON statement TO etl; ", "postgres"),
+        postgres.script(
+            "ALTER TABLE statement OWNER TO postgres; GRANT SELECT, INSERT ON statement TO etl; ", user="postgres"
+        ),
         program=MAUT,
     ),
     _case(
@@ -299,7 +291,7 @@ CASES = (
         "limit_of_none",
         "code_bug",
         "the new release calls a column that the query does not give",
-        lambda bench: bench.replace("settle_tolls.py", "if each.n >", "if each.passages >"),
+        edited("settle_tolls.py", "if each.n >", "if each.passages >"),
         trap="an attribute that is missing, in a function called check_limits",
     ),
 )

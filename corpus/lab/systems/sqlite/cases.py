@@ -7,10 +7,10 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-from pathlib import Path
 
 from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import edited, written
 from corpus.lab.services import web
 
 TABLES = """
@@ -51,15 +51,12 @@ def wards(bench: Bench) -> None:
     )
 
 
-SERVED: dict[Path, web.Web] = {}
-
-
 def tills(bench: Bench) -> None:
     _execute(bench, QUOTA, "ledger.db")
     for at, region in enumerate(("alps", "bohemia", "coast", "danube", "elbe")):
         _till(bench, region, ("CHF", "CZK", "EUR", "EUR", "PLN")[at], 300)
-    SERVED[bench.directory] = web.serve(bench, {"/daily": [RATES]})
-    bench.env["RATES_URL"] = SERVED[bench.directory].url + "/daily"
+    server = web.serve(bench, {"/daily": [RATES]})
+    bench.env["RATES_URL"] = server.url + "/daily"
 
 
 def _till(bench: Bench, region: str, currency: str, count: int) -> None:
@@ -93,30 +90,12 @@ def _sql(script: str, store: str = "meters.db") -> Prepare:
     return lambda bench: _execute(bench, script, store)
 
 
-def _edit(name: str, old: str, new: str, count: int = -1) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=count)
-
-
-def _write(name: str, text: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        bench.write(name, text)
-
-    return inject
-
-
 def _rates(*replies: web.Reply) -> Prepare:
-    return lambda bench: SERVED[bench.directory].set("/daily", *replies)
-
-
-def _mount(bench: Bench, name: str, size: str) -> None:
-    place = bench.path(name)
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
+    return web.answers("/daily", *replies)
 
 
 def _full_volume(bench: Bench) -> None:
-    _mount(bench, "volume", "40k")
+    bench.mount("volume", "size=40k")
     shutil.move(bench.path("meters.db"), bench.path("volume/meters.db"))
     bench.path("meters.db").symlink_to("volume/meters.db")
     lines = [f"{n % 200 + 1},20{10 + n // 200 % 16}-{1 + n // 3200 % 12:02}-01,{n}" for n in range(9000)]
@@ -180,7 +159,7 @@ CASES = (
         family="renamed",
         cause="the file's column kwh is called consumption now",
         program=LOAD,
-        inject=_edit("readings.csv", "read_on,kwh", "read_on,consumption"),
+        inject=edited("readings.csv", "read_on,kwh", "read_on,consumption"),
         trap="surfaces as a missing binding of the driver",
     ),
     Case(
@@ -212,14 +191,14 @@ CASES = (
         family="duplicate",
         cause="the file holds one meter's reading twice",
         program=LOAD,
-        inject=_edit("readings.csv", "8,2026-03-01", "7,2026-03-01", 1),
+        inject=edited("readings.csv", "8,2026-03-01", "7,2026-03-01", 1),
     ),
     Case(
         name="reading_negative",
         family="range",
         cause="a reading below zero",
         program=LOAD,
-        inject=_edit("readings.csv", "64,2026-03-01,", "64,2026-03-01,-"),
+        inject=edited("readings.csv", "64,2026-03-01,", "64,2026-03-01,-"),
         subtype="check_violation",
     ),
     Case(
@@ -227,7 +206,7 @@ CASES = (
         family="unparsable",
         cause="a reading is the text ERR 502",
         program=LOAD,
-        inject=_edit("readings.csv", "64,2026-03-01,96.0", "64,2026-03-01,ERR 502"),
+        inject=edited("readings.csv", "64,2026-03-01,96.0", "64,2026-03-01,ERR 502"),
         trap="the store speaks of types",
     ),
     Case(name="readings_latin", family="encoding", cause="the file is in Latin-1", program=LOAD, inject=_latin),
@@ -284,7 +263,7 @@ CASES = (
         family="disk",
         cause="the volume of the copy is full",
         program=WARDS,
-        inject=lambda bench: _mount(bench, "out", "12k"),
+        inject=lambda bench: bench.mount("out", "size=12k"),
         subtype="disk_full",
     ),
     Case(
@@ -307,7 +286,7 @@ CASES = (
         family="time_limit",
         cause="more beds than the step can compare in the time it has",
         program=WARDS,
-        inject=_write("in/beds.csv", _beds(60_000)),
+        inject=written("in/beds.csv", _beds(60_000)),
         subtype="killed_process",
         trap="ends with a status and the word signal",
     ),
@@ -324,7 +303,7 @@ CASES = (
         family="code_bug",
         cause="the new release looks the rate up in the wrong variable",
         program=TILLS,
-        inject=_edit("consolidate.py", "/ rate[currency]", "/ rates[currency]"),
+        inject=edited("consolidate.py", "/ rate[currency]", "/ rates[currency]"),
         trap="an error over types in a line that reads a column",
     ),
     Case(
@@ -332,7 +311,7 @@ CASES = (
         family="environment",
         cause="the image does not have the software where the script calls it",
         program=WARDS,
-        inject=_edit("nightly.sh", "sqlite3 -bail", "/opt/sqlite/bin/sqlite3 -bail"),
+        inject=edited("nightly.sh", "sqlite3 -bail", "/opt/sqlite/bin/sqlite3 -bail"),
         subtype="configuration",
         trap="reads like an input that is missing",
     ),
@@ -341,7 +320,7 @@ CASES = (
         family="code_bug",
         cause="the new release of a script has a keyword too many",
         program=WARDS,
-        inject=_edit("reconcile.sql", "ORDER BY spread DESC LIMIT 5", "ORDER BY BY spread DESC LIMIT 5"),
+        inject=edited("reconcile.sql", "ORDER BY spread DESC LIMIT 5", "ORDER BY BY spread DESC LIMIT 5"),
     ),
     Case(
         name="beds_not_delivered",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from corpus.lab.bench import Bench, free_port
+from corpus.lab.bench import Bench
 from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.faults import edited, small_disk, unreachable
 from corpus.lab.services.web import Reply, page, serve
 
 SETUP = """
@@ -57,20 +57,12 @@ LOGGED = Program(
 )
 
 
-def edited(name: str, old: str, new: str, count: int = -1) -> Prepare:
-    return lambda bench: bench.replace(name, old, new, count=count)
-
-
 def stored(statement: str) -> Prepare:
     return lambda bench: energy(bench, statement)
 
 
 def answered(reply: Reply) -> Prepare:
     return lambda bench: exchange(bench, reply)
-
-
-def refused(bench: Bench) -> None:
-    bench.env["EXCHANGE_URL"] = f"http://127.0.0.1:{free_port()}"
 
 
 def renamed_reading(bench: Bench) -> None:
@@ -81,12 +73,6 @@ def renamed_reading(bench: Bench) -> None:
 def few(bench: Bench) -> None:
     for part in range(3):
         bench.write(f"data/readings-{part}.csv", "\n".join(["meter,read_at,kwh", *lines(part)[:31]]) + "\n")
-
-
-def full_export(bench: Bench) -> None:
-    place = bench.path("export/x").parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(place)], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", str(place)], check=False))
 
 
 def little_memory(bench: Bench) -> None:
@@ -166,7 +152,7 @@ CASES = (
         family="refused",
         cause="nobody listens where the exchange was",
         program=LOGGED,
-        inject=refused,
+        inject=unreachable("EXCHANGE_URL"),
         trap="hundreds of lines of the framework's own logging",
     ),
     Case(
@@ -190,7 +176,7 @@ CASES = (
         family="disk",
         cause="the volume of the export is full",
         program=PLAN,
-        inject=full_export,
+        inject=small_disk("export", "8k"),
         subtype="disk_full",
     ),
     Case(

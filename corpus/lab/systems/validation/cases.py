@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Callable
 
 from corpus.lab.bench import Bench, free_port
-from corpus.lab.case import Case, Prepare, Program, System
+from corpus.lab.case import Prepare, System, case
+from corpus.lab.faults import as_nobody, cut, edited, environment, limited, written
 from corpus.lab.services.web import Reply, page
 from corpus.lab.systems.validation.worlds import (
     AVRO,
@@ -23,27 +24,10 @@ from corpus.lab.systems.validation.worlds import (
     greenhouse,
     history,
     insurance,
-    mount,
     sanctions,
     sensor_rows,
     shop,
 )
-
-
-def case(
-    name: str,
-    family: str,
-    program: Program,
-    cause: str,
-    inject: Prepare,
-    *,
-    trap: str = "",
-    subtype: str = "",
-    keep: str = "all",
-) -> Case:
-    return Case(
-        name=name, family=family, program=program, cause=cause, inject=inject, trap=trap, subtype=subtype, keep=keep
-    )
 
 
 def orders(change: Callable[[Row], Row]) -> Prepare:
@@ -63,21 +47,6 @@ def sensors(change: Callable[[list[str]], list[str]], head: str = "house,sensor_
     return lambda bench: greenhouse(bench, head, change(sensor_rows()))
 
 
-def replaced(name: str, old: str, new: str) -> Prepare:
-    return lambda bench: bench.replace(name, old, new)
-
-
-def written(name: str, text: str) -> Prepare:
-    def inject(bench: Bench) -> None:
-        bench.write(name, text)
-
-    return inject
-
-
-def environment(**values: str) -> Prepare:
-    return lambda bench: bench.env.update(values)
-
-
 def fields_of_line(change: Callable[[list[str]], list[str]]) -> Callable[[list[str]], list[str]]:
     return lambda rows: [",".join(change(row.split(","))) for row in rows]
 
@@ -86,11 +55,6 @@ def old_history(bench: Bench) -> None:
     """Let the history be written with an amount that is a string."""
     fields = [field | {"type": "string"} if field["name"] == "amount" else field for field in AVRO["fields"]]
     history(bench, AVRO | {"fields": fields}, "row | {'amount': '1.50'}")
-
-
-def cut_history(bench: Bench) -> None:
-    path = bench.path("history.avro")
-    path.write_bytes(path.read_bytes()[:-700])
 
 
 def packed_before(bench: Bench) -> None:
@@ -134,20 +98,12 @@ def slow_sensors(bench: Bench) -> None:
     bench.command = ("bash", "-c", script)
 
 
-def small_batches(bench: Bench) -> None:
-    bench.limits[resource.RLIMIT_FSIZE] = 20_000
-
-
 def full_accepted(bench: Bench) -> None:
-    mount(bench, "accepted", "64k")
-
-
-def small_files(bench: Bench) -> None:
-    bench.limits[resource.RLIMIT_FSIZE] = 1_500
+    bench.mount("accepted", "size=64k")
 
 
 def full_averages(bench: Bench) -> None:
-    mount(bench, "store", "4k")
+    bench.mount("store", "size=4k")
     bench.path("averages.csv").symlink_to("store/averages.csv")
 
 
@@ -155,12 +111,8 @@ def kill_gate(bench: Bench) -> None:
     shop(bench, count=600)
     bench.when(
         "orders-03.json",
-        lambda process: (subprocess.run(["pkill", "-KILL", "-P", str(process.pid), "python"], check=False), None)[1],
+        lambda process: subprocess.run(["pkill", "-KILL", "-P", str(process.pid), "python"], check=False),
     )
-
-
-def as_nobody(bench: Bench) -> None:
-    bench.command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *bench.command)
 
 
 def unreadable(bench: Bench) -> None:
@@ -369,7 +321,7 @@ VALUES = (
         "malformed",
         CLAIMS,
         "the history's last block is cut",
-        cut_history,
+        cut("history.avro", -700),
         subtype="truncated_file",
         trap="an EOFError of the reader",
     ),
@@ -457,7 +409,7 @@ LIMITS = (
         "disk",
         CLAIMS,
         "the user may write files of 1.5 KB",
-        small_files,
+        limited(resource.RLIMIT_FSIZE, 1_500),
         subtype="file_too_large",
     ),
     case(
@@ -496,7 +448,7 @@ MORE_LIMITS = (
         "disk",
         STEP,
         "the user may write files of 20 KB",
-        small_batches,
+        limited(resource.RLIMIT_FSIZE, 20_000),
         subtype="file_too_large",
         trap="a wrapper with steps and an exit code",
     ),
@@ -508,7 +460,7 @@ OURS = (
         "code_bug",
         GATE,
         "a release calls a method that strings do not have",
-        replaced("orders_gate.py", "value.lower()", "value.to_lower()"),
+        edited("orders_gate.py", "value.lower()", "value.to_lower()"),
         trap="fails inside a model's validator",
     ),
     case(
@@ -516,7 +468,7 @@ OURS = (
         "code_bug",
         GATE,
         "a release multiplies decimals with a float",
-        replaced("orders_gate.py", "line.quantity * line.price", "line.quantity * line.price * 1.19"),
+        edited("orders_gate.py", "line.quantity * line.price", "line.quantity * line.price * 1.19"),
         trap="a TypeError that speaks of types",
     ),
     case(
@@ -524,7 +476,7 @@ OURS = (
         "code_bug",
         HOUSES,
         "a release groups by a name that it has just dropped",
-        replaced("sensor_checks.py", "averages(validate(frame))", 'averages(validate(frame).drop(columns="at"))'),
+        edited("sensor_checks.py", "averages(validate(frame))", 'averages(validate(frame).drop(columns="at"))'),
         trap="a KeyError of a column that the log shows as present",
     ),
     case(
@@ -557,7 +509,7 @@ OURS = (
         "environment",
         CLAIMS,
         "a release packs with a codec whose package is not installed",
-        replaced("claims_contract.py", 'codec="deflate"', 'codec="snappy"'),
+        edited("claims_contract.py", 'codec="deflate"', 'codec="snappy"'),
     ),
     case("claims_stopped", "interrupted", CLAIMS, "somebody pressed Ctrl-C", stop_claims),
     case(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -122,10 +121,3 @@ HOUSES = Program(
 CLAIMS = Program(
     name="claims", command=("{python}", "claims_contract.py"), files=("claims_contract.py",), world=insurance
 )
-
-
-def mount(bench: Bench, folder: str, size: str) -> None:
-    """Give a folder a disk of its own that is soon full."""
-    path = str(bench.path(f"{folder}/any").parent)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=True)
-    bench.on_exit(lambda: subprocess.run(["umount", "-l", path], check=True))
