@@ -85,7 +85,7 @@ def _check_idle(engine: Engine, incident: Incident) -> None:
     """An engine that is away cannot say; the tables themselves are looked at before they are changed."""
     try:
         active = runs_under_way(engine, incident)
-    except Unavailable:
+    except MendlineError:
         return
     if active:
         run = active[0].run_id
