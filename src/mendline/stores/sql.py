@@ -270,7 +270,7 @@ class SqlStore:
             last = connection.execute(
                 select(table.c.number).where(table.c.name == "last_token").with_for_update()
             ).scalar_one()
-            token = max(last + 1, int(self._common_now(connection).timestamp()))
+            token = max(last + 1, int(self._common_now(connection).timestamp() * 1e6))
             connection.execute(update(table).where(table.c.name == "last_token").values(number=token))
         return int(token)
 

@@ -190,7 +190,7 @@ class MemoryStore:
 
     def next_token(self) -> int:
         with self._lock:
-            self._last_token = max(self._last_token + 1, int(self._now().timestamp()))
+            self._last_token = max(self._last_token + 1, int(self._now().timestamp() * 1e6))
             return self._last_token
 
     def join_worker(self, name: str) -> None:
