@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -125,6 +126,7 @@ class PostgresBench:
             _copy(connection, name, columns, rows)
 
 
+@cache
 def sent(select: str) -> tuple[list[tuple[str, str]], Rows]:
     """What a source sends: (quoted name, PostgreSQL's type) and rows. What has fields is sent as JSON."""
     with duckdb.connect(config=OFFLINE) as connection:
