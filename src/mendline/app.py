@@ -16,7 +16,7 @@ from mendline.classify.model import LanguageModel
 from mendline.config import Config, Dataset, Model
 from mendline.durable import Durable, is_in_use
 from mendline.engines.base import Engine
-from mendline.errors import InputError, MendlineError, RefusedByPolicy
+from mendline.errors import InputError, MendlineError, RefusedByPolicy, Superseded
 from mendline.hands import Hands
 from mendline.incident import (
     Answer,
@@ -46,12 +46,14 @@ from mendline.stores.base import Approval, IncidentRecord, Store
 from mendline.stores.sql import SqlStore
 from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
 from mendline.warehouses.base import Warehouse
+from mendline.workers import Pace, Worker
 from mendline.workflow import handle_incident
 
 LOG = logging.getLogger("mendline")
 WORKFLOW = "incident"
 AWAY_SECONDS = 2.0
 LOST_AFTER_SECONDS = 15.0  # without a sign of life a worker is dead
+POLL_LEASE_SECONDS = 600.0  # given back after each poll, and by whoever buries the worker
 EVERY = 10_000_000
 
 
@@ -62,7 +64,7 @@ class App:
         self.config = config
         self.directory = config.path(config.state.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.store = SqlStore(f"sqlite:///{config.state_file}")
+        self.store = SqlStore(config.state_url)
         self.engines: Mapping[str, Engine] = {
             name: registry.load("engines", item.kind)(name, item, root=config.root)
             for name, item in config.engines.items()
@@ -126,11 +128,48 @@ class App:
         return bool(self.store.workers())
 
     def serve(self, stop: threading.Event) -> None:
-        """Watch and work until `stop` is set; what is unfinished then goes on at the next start.
+        """Watch and work until `stop` is set; what is unfinished then goes on at the next start, or in another worker.
 
-        Raises: `ConfigError` when another process serves the same state directory.
+        Raises: `ConfigError` when another process serves the same state directory; `Superseded` when this one was silent
+        for so long that others have taken over its incidents.
         """
-        durable = Durable(self.directory)
+        with ExitStack() as closing:
+            closing.callback(self.close)
+            worker = self._join(closing)
+            durable = self._durable(worker)
+            durable.launch()
+            closing.callback(durable.close)
+            if worker is not None:
+                worker.watch(hand_over=lambda: durable.hand_over(self.store.workers), on_lost=stop.set)
+            if self.config.state.metrics_port is not None:
+                closing.callback(serve_metrics(self.config.state.metrics_port, self._all_incidents).close)
+
+            def start(incident_id: str) -> None:
+                durable.start(WORKFLOW, _workflow_id(self.hands.incident(incident_id)), incident_id)
+
+            for incident_id, version in stranded(self.store, durable).items():
+                LOG.warning("%s", stranded_line(incident_id, version))
+            for record in self.store.incidents(open_only=True):
+                _unless_away(partial(self._take_in_hand, record, durable, start), stop)
+            self._watch(Intake(services=self.services, start=start), worker, stop)
+        if worker is not None and worker.was_lost:
+            raise Superseded(
+                f"this worker (`{worker.name}`) was silent for more than {worker.pace.lost_after_s:g} s and its incidents "
+                "have gone to others; start `mendline serve` again"
+            )
+
+    def _join(self, closing: ExitStack) -> Worker | None:
+        """Become one of the workers on the state database's server; None where that is a file, which has one process."""
+        if self.config.server_url is None:
+            return None
+        worker = Worker(self.store, pace=Pace(lost_after_s=self.config.state.lost_after_seconds))
+        worker.join()
+        closing.callback(worker.leave)
+        self.store.work_as(worker.name)
+        return worker
+
+    def _durable(self, worker: Worker | None) -> Durable:
+        durable = journal(self.config, worker)
 
         @durable.workflow(WORKFLOW)
         def _incident(steps: Steps, incident_id: str) -> None:
@@ -141,27 +180,23 @@ class App:
                 reason = f"{type(error).__name__}: {error}"
                 steps.run("bug", lambda: self.hands.give_up(self.hands.incident(incident_id), reason))
 
-        def start(incident_id: str) -> None:
-            durable.start(WORKFLOW, _workflow_id(self.hands.incident(incident_id)), incident_id)
+        return durable
 
-        with ExitStack() as closing:
-            closing.callback(self.close)
-            durable.launch()
-            closing.callback(durable.close)
-            if self.config.state.metrics_port is not None:
-                closing.callback(serve_metrics(self.config.state.metrics_port, self._all_incidents).close)
-            for record in self.store.incidents(open_only=True):
-                if durable.is_finished(_workflow_id(record.incident)):
-                    reason = "its workflow has ended without an outcome; see the log of the service"
-                    _unless_away(partial(self.hands.give_up, record.incident, reason), stop)
-                else:  # opened, and killed before its workflow began
-                    start(record.incident.id)
-            self._watch(Intake(services=self.services, start=start), stop)
+    def _take_in_hand(self, record: IncidentRecord, durable: Durable, start: Callable[[str], None]) -> None:
+        """Go on with an open incident: one that was opened and killed before its workflow began, or after it ended."""
+        if not durable.is_finished(_workflow_id(record.incident)):
+            start(record.incident.id)
+            return
+        still_open = {
+            other.incident.id for other in self.store.incidents(open_only=True)
+        }  # another worker may have ended it
+        if record.incident.id in still_open:
+            self.hands.give_up(record.incident, "its workflow has ended without an outcome; see the log of the service")
 
     def _all_incidents(self) -> tuple[IncidentRecord, ...]:
         return self.store.incidents(limit=EVERY)
 
-    def _watch(self, intake: Intake, stop: threading.Event) -> None:
+    def _watch(self, intake: Intake, worker: Worker | None, stop: threading.Event) -> None:
         pollers = [Poller(engine, self.store, on_run=intake.on_run) for engine in self.engines.values()]
         for poller in pollers:  # the first poll marks where watching begins: nothing that ends from here on is missed
             _unless_away(poller.poll, stop)
@@ -170,8 +205,18 @@ class App:
         LOG.info("watching %s", ", ".join(sorted(self.config.pipelines)))
         while not stop.is_set():
             for poller in pollers:
-                _unless_away(poller.poll, stop)
+                _unless_away(partial(self._poll_in_turn, poller, worker), stop)
             stop.wait(self.config.monitor.poll_seconds)
+
+    def _poll_in_turn(self, poller: Poller, worker: Worker | None) -> None:
+        """Poll unless another worker does so now: each run is looked at by one of them."""
+        if worker is None:
+            poller.poll()
+        elif self.store.lease(f"poll:{poller.name}", worker.name, POLL_LEASE_SECONDS):
+            try:
+                poller.poll()
+            finally:
+                self.store.release(f"poll:{poller.name}", worker.name)
 
     def tool(
         self, name: str, *, incident_id: str | None = None, dataset: str | None = None, apply: bool = False
@@ -245,6 +290,51 @@ def investigator(config: Config, store: Store, playbook: Playbook, redactor: Red
     return Investigator(model=model, playbook=playbook, store=store)
 
 
+def journal(config: Config, worker: Worker | None = None) -> Durable:
+    """The journal of the workflows; for the worker in whose name they are to run, where there are several."""
+    directory = config.path(config.state.directory)
+    if worker is None:
+        return Durable(directory, url=config.server_url)
+    return Durable(directory, worker.name, url=config.server_url, lives=worker.lives)
+
+
+def stranded(store: Store, durable: Durable) -> Mapping[str, str]:
+    """The open incidents that another version of Mendline began and this one cannot go on with: id -> version."""
+    version = {each.workflow_id: each.version for each in durable.stranded()}
+    return {
+        record.incident.id: version[workflow_id]
+        for record in reversed(store.incidents(open_only=True))
+        if (workflow_id := _workflow_id(record.incident)) in version
+    }
+
+
+def stranded_line(incident_id: str, version: str) -> str:
+    """What to do about a stranded incident, in one sentence."""
+    return (
+        f"incident {incident_id} was begun by another version of Mendline (`{version}`) and stands still: end it with that "
+        f"version, or let this one begin it anew with `mendline adopt {incident_id}`"
+    )
+
+
+def adopt(config: Config, store: Store, incident_id: str) -> None:
+    """Let this version begin a stranded incident anew, when `mendline serve` starts next.
+
+    Raises: `InputError` when it is not stranded, or a repair of it is in effect: the new beginning would not know of it.
+    """
+    durable = journal(config)
+    if incident_id not in stranded(store, durable):
+        raise InputError(f"incident `{incident_id}` does not stand still; `mendline adopt` lists those that do")
+    standing = [intent.repair for intent in store.intents(incident_id) if intent.receipt and intent.undone_at is None]
+    if standing:
+        raise InputError(
+            f"`{standing[0]}` of incident {incident_id} is in effect, and its new beginning would not know of it; take it "
+            f"back with `mendline undo {incident_id}`, or end the incident with the version that began it"
+        )
+    record = store.incident(incident_id)
+    if record is not None:
+        durable.forget(_workflow_id(record.incident))
+
+
 def answer(config: Config, store: Store, asked: Approval, given: Answer) -> Approval:
     """Answer what a plan asks, for good, and wake its incident, in whatever process it waits. Twice is once.
 
@@ -255,7 +345,7 @@ def answer(config: Config, store: Store, asked: Approval, given: Answer) -> Appr
     # The answer is kept: an incident that cannot be woken, or has no workflow yet, finds it when it looks by itself.
     with suppress(MendlineError):
         if record is not None:
-            durable = Durable(config.path(config.state.directory))
+            durable = journal(config)
             durable.send(_workflow_id(record.incident), approvals.TOPIC, standing.key, standing.key)
     return standing
 

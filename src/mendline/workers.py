@@ -71,7 +71,10 @@ class Worker:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
-        self.store.leave_worker(self.name)
+        try:
+            self.store.leave_worker(self.name)
+        except MendlineError as error:
+            LOG.warning("%s; the other workers will notice in %g s", error, self.pace.lost_after_s)
 
     def _keep_watch(self, hand_over: Callable[[], None], on_lost: Callable[[], None]) -> None:
         while not self._stopping.is_set():

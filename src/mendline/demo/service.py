@@ -86,7 +86,7 @@ class Watcher:
     def __init__(self, service: Service) -> None:
         self._service = service
         config = load_config(service.world.config_file)
-        self._store = SqlStore(f"sqlite:///{config.state_file}")
+        self._store = SqlStore(config.state_url)
         self._cursors = tuple(f"engine:{name}" for name in config.engines)
         self._datasets = tuple(config.datasets)
 

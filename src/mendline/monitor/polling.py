@@ -24,6 +24,7 @@ class Poller:
     """
 
     def __init__(self, engine: Engine, store: Store, *, on_run: Callable[[FinishedRun], None]) -> None:
+        self.name = engine.name
         self._engine = engine
         self._store = store
         self._on_run = on_run

@@ -101,9 +101,9 @@ def scorecard(config: Path, *, as_json: bool) -> None:
 def opened_store(config: Config) -> Iterator[Store]:
     """Only the state database: whoever looks at incidents needs neither engine nor warehouse to be there."""
     file = config.state_file
-    if not file.exists():
+    if config.server_url is None and not file.exists():
         raise InputError(f"`{file}` does not exist: Mendline has not run on this configuration; start `mendline serve`")
-    store = SqlStore(f"sqlite:///{file}")
+    store = SqlStore(config.state_url)
     try:
         yield store
     finally:
