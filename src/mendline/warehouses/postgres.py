@@ -53,8 +53,9 @@ SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
+    "jit": "off",  # our questions are long expressions: compiling one takes longer than a batch
     "work_mem": "128MB",  # a subquery that does not fit is run again for each row
-    "idle_in_transaction_session_timeout": "600s",
+    "idle_in_transaction_session_timeout": "15s",  # a worker that is stopped in the middle holds up the others no longer
 }
 # A connection that is cut without a word must not hold a worker for hours.
 ALIVE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
