@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from mendline.incident import FailureKind, FailureType, LogLine
 
 FACTOR_WRAPPER = 0.3  # an error that another error of its chain explains
 FACTOR_HANDLED = 0.12  # the program went on after it
+FACTOR_ANNOUNCES = 0.5
 FACTOR_GAVE_UP = 0.8  # an error that was retried until the program gave up, in words or by saying nothing else
 FACTOR_ENDED_PROCESS = 0.75  # whatever the level: runners report a killed process as information
 FACTOR_LATER = 0.55  # an error after the first one that says something
@@ -84,19 +86,35 @@ def beliefs_of(reading: LogReading) -> list[Belief]:
     speaking_chain: int | None = None
     fatal = {id(error) for error in reading.fatal}
     has_marked = any(error.class_name or error.level for error in reading.fatal)
+    announcing = _announcing(reading)
     for record in reading.errors:
         hits = _hits(record)
         factor = _factor(record, id(record) in fatal, speaking_chain)
+        if id(record) in announcing:
+            factor *= FACTOR_ANNOUNCES
         if has_marked and not record.class_name and not record.level:
             factor *= FACTOR_UNMARKED
         if any(hit.meaning.subtype in _ENDS_PROCESSES and hit.meaning.weight >= 0.85 for hit in hits):
             factor = max(factor, FACTOR_ENDED_PROCESS)
         says_something = any(hit.meaning.subtype not in SAYS_NOTHING for hit in hits)
-        if id(record) in fatal and says_something and speaking_chain is None and factor >= FACTOR_UNMARKED:
+        speaks = says_something and factor >= FACTOR_UNMARKED and id(record) not in announcing
+        if id(record) in fatal and speaking_chain is None and speaks:
             speaking_chain = record.chain
         found.extend(_of_record(record, hits, factor))
     found = found + _given_up(reading, found)
     return found + _reply_before(reading, found) + _calm_words(reading, found)
+
+
+def _announcing(reading: LogReading) -> set[int]:
+    """The program's own lines that stand right before the traceback of what they report: the exception says it better."""
+    calm = {line.number for line in reading.context}
+    found = set()
+    for record, after in itertools.pairwise(reading.errors):
+        between = range(record.lines[-1].number + 1, after.line)
+        reports = not record.class_name and after.class_name and after.frames and len(between) > 0
+        if reports and not record.frames and calm.isdisjoint(between):
+            found.add(id(record))
+    return found
 
 
 def _given_up(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
