@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from mendline.incident import Incident, VerificationState
+from mendline.incident import Incident
 from mendline.scorecard.score import actions, is_open
 from mendline.stores.base import IncidentRecord, Store
 
@@ -17,7 +17,7 @@ RESET = "breaker reset:"
 
 @dataclass(frozen=True, kw_only=True)
 class Deed:
-    """A repair that was begun; `key` is its plan's, so that one that was cut off and repeated is one deed."""
+    """A repair, or a command that changes data, that was begun; `key` is its plan's, so that one that was cut off and repeated is one deed."""
 
     key: str
     pipeline: str
@@ -92,7 +92,7 @@ def _mishaps(record: IncidentRecord) -> Iterator[Event]:
     applied = actions(record)
     for repair in sorted({action.repair for action in applied}):
         own = [action for action in applied if action.repair == repair]
-        if any(action.is_harmful for action in own) or own[-1].state is VerificationState.NOT_FIXED:
+        if any(action.is_harmful for action in own) or own[-1].is_wrong:
             name = f"action:{repair}@{record.incident.pipeline}"
             yield Event(name=name, incident_id=record.incident.id, at=record.outcome.ended_at)
 

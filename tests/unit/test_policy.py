@@ -296,6 +296,8 @@ class TestHistory:
         assert self.mishaps(self.store(an_attempt(state=VerificationState.NOT_FIXED))) == wrong
         assert self.mishaps(self.store(an_attempt(state=VerificationState.WORSE))) == wrong
         assert self.mishaps(self.store(an_attempt(), feedback="harmed", kind=OutcomeKind.RESOLVED)) == wrong
+        undone = replace(an_attempt(undone=True), undone_by="ann", undone_at=AT)
+        assert self.mishaps(self.store(undone, kind=OutcomeKind.RESOLVED)) == wrong
         assert self.mishaps(self.store(an_attempt(), kind=OutcomeKind.RESOLVED)) == []
         assert self.mishaps(self.store(an_attempt(applied=False, state=None))) == []
 
