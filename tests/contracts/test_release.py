@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.bench import Bench
+from mendline.config import load_config
 from mendline.errors import InputError, RefusedByPolicy, Rejected, Unavailable
-from mendline.incident import OutcomeKind, Plan, Receipt, RunRef
+from mendline.incident import FailureType, LogExcerpt, OutcomeKind, Plan, Receipt, RunRef
 from mendline.intervention import lease_of
 from mendline.ledger import Ledger
-from mendline.quality.quarantine import set_aside
-from mendline.quality.release import Decision
+from mendline.quality.checks import RowCheck
+from mendline.quality.quarantine import restore, set_aside
+from mendline.quality.release import Conditions, Decision, discard, put_in
 from mendline.releasing import Decided, Word, give_up, kept, release, rows
+from mendline.testing.memory_engine import MemoryEngine
 from mendline.testing.memory_store import MemoryStore
-from mendline.testing.values import NOON
+from mendline.testing.values import NOON, a_classification, an_incident
 from mendline.tools.apply_quality_filter import ApplyQualityFilter
+from mendline.tools.base import Services, ToolContext
+from mendline.undoing import undo
 from unit.workflow_world import CONTRACT, PARCELS, Freight
 
 Q = "raw.parcels__quarantine"
@@ -384,3 +392,197 @@ def put_aside(world: Freight, incident: str, where: str, number: int) -> None:
             reason="r",
             at=NOON + timedelta(minutes=number),
         )
+
+
+DOSES = """
+SELECT (10 + range)::INTEGER AS dose_id, CASE WHEN range % 4 = 0 THEN NULL ELSE 'nurse ' || range END AS given_by,
+       (range * 37 % 900 / 10)::DECIMAL(8,2) AS amount, TIMESTAMP '2026-01-01 08:00:00' + INTERVAL (range) MINUTE AS given_at,
+       DATE '2026-01-01' AS day, range % 2 = 0 AS is_first, range / 7.0 AS share
+FROM range(12)"""
+DOSES_CONTRACT = """
+apiVersion: v3.1.0
+kind: DataContract
+id: doses
+version: 1.0.0
+status: active
+schema:
+- name: doses
+  properties:
+  - {name: dose_id, logicalType: integer, primaryKey: true, required: true}
+  - {name: given_by, logicalType: string, required: true}
+  - {name: amount, logicalType: number, physicalType: "DECIMAL(8,2)", required: true}
+"""
+DOSES_EASED = DOSES_CONTRACT.replace(
+    "{name: given_by, logicalType: string, required: true}", "{name: given_by, logicalType: string}"
+)
+ALL_DOSES = "SELECT * FROM raw.doses ORDER BY dose_id, given_by"
+
+
+class Ward:
+    """Every third dose has no name with it and was set aside, in whichever warehouse."""
+
+    def __init__(self, bench: Bench, directory: Path) -> None:
+        self.bench, self.directory = bench, directory
+        settings = {
+            "engines": {"memory": {"kind": "dagster", "dagster_home": "home", "code": {"module": "somewhere"}}},
+            "pipelines": {"ward": {"engine": "memory", "job": "job"}},
+            "warehouses": {"main": bench.entry},
+            "datasets": {
+                "doses": {
+                    "pipeline": "ward",
+                    "warehouse": "main",
+                    "landing": "raw.doses",
+                    "contract": "doses.yaml",
+                    "read_by": ["sum"],
+                    "quality": {"max_failing_fraction": 0.5},
+                }
+            },
+        }
+        (directory / "mendline.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+        self.contract(DOSES_CONTRACT)
+        store = MemoryStore()
+        self.services = Services(
+            config=load_config(directory / "mendline.yaml"),
+            engines={"memory": MemoryEngine(upstream={"sum": ()}, failing={"sum": ("Error", "null value")})},
+            warehouses={"main": bench.warehouse},
+            store=store,
+            ledger=Ledger(store=store, now=lambda: NOON),
+        )
+        engine = self.services.engines["memory"]
+        assert isinstance(engine, MemoryEngine)
+        failure = replace(an_incident().failures[0], run=engine.run(), root_run_id="run-1", stage="sum")
+        incident = replace(an_incident(), engine="memory", pipeline="ward", failures=(failure,))
+        self.incident = store.open_incident(incident).incident
+        bench.replace("raw.doses", DOSES)
+        self.before = bench.sql(ALL_DOSES)
+        self.repair = ApplyQualityFilter()
+        plan = self.repair.plan(self.context())
+        assert isinstance(plan, Plan), plan
+        self.receipt = self.repair.apply(plan, self.context())
+
+    def contract(self, text: str) -> None:
+        (self.directory / "doses.yaml").write_text(text, encoding="utf-8")
+
+    def context(self) -> ToolContext:
+        return ToolContext(
+            services=self.services,
+            incident=self.incident,
+            log=LogExcerpt(source="log", lines=(), total_count=0),
+            classification=replace(a_classification(FailureType.DATA_QUALITY), confidence=0.95),
+            datasets=(self.services.config.datasets["doses"],),
+        )
+
+    def release(self, *, force: bool = False) -> Decided:
+        word = Word(incident_id=self.incident.id, decision=ANN, is_forced=force)
+        (answer,) = release(self.services, word, is_served=False)
+        return answer
+
+    def states(self) -> dict[str, int]:
+        return dict(self.bench.sql("SELECT state, count(*) FROM raw.doses__quarantine GROUP BY state"))
+
+
+@pytest.fixture
+def ward(bench: Bench, tmp_path: Path) -> Ward:
+    ward = Ward(bench, tmp_path)
+    assert (len(bench.sql(ALL_DOSES)), ward.states()) == (9, {"held": 3})
+    return ward
+
+
+def test_on_every_warehouse_rows_come_back_as_they_were_once_they_pass(ward: Ward) -> None:
+    assert [(one.reason, one.row_count) for one in ward.release().staying] == [("not_null:given_by", 3)]
+    ward.contract(DOSES_EASED)
+    assert ward.release().moved_count == 3
+    assert ward.release().moved_count == 0
+    assert ward.bench.sql(ALL_DOSES) == ward.before
+    assert ward.states() == {"released": 3}
+
+
+def test_on_every_warehouse_what_is_in_the_table_again_stays(ward: Ward) -> None:
+    ward.contract(DOSES_EASED)
+    ward.bench.sql(
+        "INSERT INTO raw.doses SELECT dose_id + 1, 'someone', amount, given_at, day, is_first, share "
+        "FROM raw.doses WHERE dose_id IN (13)"
+    )  # 14 has stood in quarantine
+    ward.bench.replace("raw.copy", DOSES)
+    ward.bench.sql("INSERT INTO raw.doses SELECT * FROM raw.copy WHERE dose_id = 10")
+    answer = ward.release()
+    assert answer.moved_count == 1
+    assert sorted(one.reason.split(":")[0] for one in answer.staying) == ["conflict", "stands in the table again"]
+    assert ward.states() == {"released": 1, "held": 2}
+
+
+def test_on_every_warehouse_rows_are_given_up_and_shown(ward: Ward) -> None:
+    word = Word(incident_id=ward.incident.id, decision=ANN)
+    assert give_up(ward.services, word, is_served=False)[0].moved_count == 3
+    (one,) = kept(ward.services)
+    assert (one.holding.state, one.holding.row_count, one.holding.decided_by) == ("discarded", 3, "ann")
+    assert len(rows(ward.services, "doses", 2)) == 2
+    assert ward.release(force=True).moved_count == 0
+
+
+def test_on_every_warehouse_a_repair_is_undone_while_its_world_stands(ward: Ward) -> None:
+    assert ward.repair.obstacle(ward.receipt, ward.context()) == ""
+    repairs = {ward.repair.name: ward.repair}
+    (one,) = undo(ward.services, repairs, ward.incident.id, by="ann", at=NOON, is_served=False)
+    assert one.undone_at is not None
+    assert ward.bench.sql(ALL_DOSES) == ward.before
+
+
+def test_on_every_warehouse_an_undo_says_what_stands_in_its_way(ward: Ward) -> None:
+    ward.release(force=True)
+    repairs = {ward.repair.name: ward.repair}
+    (one,) = undo(ward.services, repairs, ward.incident.id, by="bob", at=NOON, is_served=False)
+    assert f"rows of incident `{ward.incident.id}` were released by ann" in one.obstacle
+    assert ward.states() == {"released": 3}
+
+
+def test_on_every_warehouse_a_quarantine_from_before_the_states_is_brought_up(ward: Ward) -> None:
+    for column in ("state", "left_count", "decided_at", "decided_by", "note"):
+        ward.bench.sql(f"ALTER TABLE raw.doses__quarantine DROP COLUMN {column}")
+    (one,) = kept(ward.services)
+    assert (one.holding.state, one.holding.row_count) == ("held", 3)
+    assert len(rows(ward.services, "doses", 9)) == 3
+    ward.contract(DOSES_EASED)
+    assert ward.release().moved_count == 3
+    assert ward.bench.sql(ALL_DOSES) == ward.before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_on_every_warehouse_no_row_is_lost_or_doubled_by_any_order_of_steps(bench: Bench, seed: int) -> None:
+    """Two incidents set copies of the same rows aside, put them back, take them back and give them up."""
+    dice, warehouse = random.Random(seed), bench.warehouse
+    bench.replace("raw.t", "SELECT range % 3 AS a, 'x' AS b FROM range(12)")
+    address = warehouse.idiom.address
+    odd = RowCheck(name="odd", kind="custom", columns=("a",), failing_sql="COALESCE((a = 1), FALSE)")
+    input_count = bench.sql("SELECT a, count(*) FROM raw.t GROUP BY a ORDER BY a")
+    for number in range(10):
+        at, incident = NOON + timedelta(minutes=number), dice.choice("12")
+        some = f"{address} IN (SELECT {address} FROM raw.t WHERE a = {dice.randrange(3)} LIMIT {dice.randrange(1, 4)})"
+        conditions = dice.choice([None, Conditions(checks=(odd,)), Conditions(checks=())])
+        with warehouse.writing() as session:
+            match dice.choice(["aside", "aside", "release", "restore", "discard"]):
+                case "aside":
+                    set_aside(
+                        session,
+                        warehouse,
+                        "raw.t",
+                        some,
+                        incident_id=incident,
+                        batch_id="b",
+                        check_names=("odd",),
+                        reason="law",
+                        at=at,
+                    )
+                case "release":
+                    put_in(session, warehouse, "raw.t", incident, decision=replace(ANN, at=at), conditions=conditions)
+                case "restore":
+                    restore(session, warehouse, "raw.t", incident_id=incident)
+                case _ if number > 6:
+                    discard(session, warehouse, "raw.t", incident, replace(ANN, at=at))
+        with warehouse.reading() as session:
+            schema, kept_ones = session.schema("raw.t"), session.schema("raw.t__quarantine")
+        assert schema is not None
+        columns = warehouse.idiom.columns_of(schema.columns, "payload")
+        held = f"SELECT {columns} FROM raw.t__quarantine WHERE state <> 'released'"
+        everything = "SELECT * FROM raw.t" + (f" UNION ALL {held}" if kept_ones else "")
+        assert bench.sql(f"SELECT a, count(*) FROM ({everything}) AS o GROUP BY a ORDER BY a") == input_count
