@@ -43,6 +43,8 @@ TRANSIENT = (
     errors.ObjectInUse,
 )
 WRONG_ACCESS = ("28", "3D000", "42501")  # credentials, no such database, no right: SQLSTATE or its class
+# What a server says that lets nobody in; libpq hands the words on, and no SQLSTATE.
+NO_ENTRY = ("does not exist", "authentication failed", "no pg_hba.conf entry", "no password supplied", "not permitted")
 POLL_S = 0.25
 # How values are written as text, which copies of rows depend on; and whose they are, for whoever looks at the server.
 SETTINGS = {
@@ -69,7 +71,8 @@ def _translated(system: str, operation: str) -> Iterator[None]:
     except psycopg.Error as error:
         state = getattr(error, "sqlstate", None) or ""
         reason = _first_line(error)
-        if isinstance(error, TRANSIENT) and not state.startswith(WRONG_ACCESS) and "password" not in reason:
+        is_refused = state.startswith(WRONG_ACCESS) or any(words in reason for words in NO_ENTRY)
+        if isinstance(error, TRANSIENT) and not is_refused:
             raise Unavailable(
                 f"warehouse `{system}`: {operation} failed: {reason}; it may succeed later",
                 system=system,
@@ -369,7 +372,8 @@ def _parameters(name: str, url: str) -> dict[str, Any]:
     scheme, separator, rest = url.partition("://")
     try:
         given = conninfo.conninfo_to_dict(f"{scheme.split('+')[0]}{separator}{rest}")
-    except psycopg.Error:
+        [int(port) for port in str(given.get("port") or 5432).split(",")]
+    except (psycopg.Error, ValueError):
         raise ConfigError(
             f"`warehouses.{name}.url` is no PostgreSQL URL; write `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`"
         ) from None  # the driver's message repeats the URL, password and all

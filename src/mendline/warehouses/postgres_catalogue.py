@@ -67,7 +67,7 @@ SELECT CASE
          WHEN d.classid = CAST('pg_trigger' AS regclass) THEN 'trigger'
          WHEN d.classid = CAST('pg_policy' AS regclass) THEN 'policy'
          WHEN d.classid = CAST('pg_statistic_ext' AS regclass) THEN 'statistics'
-         WHEN i.relkind IN ('i', 'I') THEN 'index' WHEN d.classid = CAST('pg_attrdef' AS regclass) THEN 'default'
+         WHEN i.relkind IN ('i', 'I') THEN 'index' WHEN f.adnum <> place.attnum THEN 'generated column'
          ELSE 'other' END,
        CASE WHEN k.oid IS NOT NULL THEN upper(CASE k.contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique'
                                               WHEN 'c' THEN 'check' WHEN 'f' THEN 'foreign key' ELSE 'exclusion' END)
@@ -78,6 +78,7 @@ FROM place JOIN pg_depend AS d
   ON d.refclassid = CAST('pg_class' AS regclass) AND d.refobjid = place.table_id AND d.refobjsubid = place.attnum
 LEFT JOIN pg_constraint AS k ON d.classid = CAST('pg_constraint' AS regclass) AND k.oid = d.objid
 LEFT JOIN pg_class AS i ON d.classid = CAST('pg_class' AS regclass) AND i.oid = d.objid
+LEFT JOIN pg_attrdef AS f ON d.classid = CAST('pg_attrdef' AS regclass) AND f.oid = d.objid
 LEFT JOIN pg_rewrite AS w ON d.classid = CAST('pg_rewrite' AS regclass) AND w.oid = d.objid
 LEFT JOIN pg_class AS v ON v.oid = w.ev_class
 UNION ALL SELECT 'partitions', 'its partitions' FROM place WHERE relkind = 'p'
