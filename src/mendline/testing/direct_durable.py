@@ -48,15 +48,29 @@ class VirtualClock:
             self._at += timedelta(seconds=seconds)
 
 
-class _Stopped(BaseException):
-    """The pretended process is gone."""
+class Killed(BaseException):
+    """The pretended process is gone: no `Exception`, so that nothing in it goes on, and no step of it begins any more.
+
+    A part that a test wraps may raise it, having called `kill`.
+    """
 
 
 class DirectDurable:
     """`Workflows` whose journal is an object; passes the contract suite of `Durable`."""
 
-    def __init__(self, journal: Journal | None = None, *, clock: VirtualClock | None = None, workers: int = 4) -> None:
-        """With a `clock`, sleeping takes no time: it moves the clock."""
+    def __init__(
+        self,
+        journal: Journal | None = None,
+        *,
+        clock: VirtualClock | None = None,
+        workers: int = 4,
+        around_record: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """With a `clock`, sleeping takes no time: it moves the clock.
+
+        `around_record` is called with the step's name before its answer is recorded, and again when it is.
+        """
+        self._around_record = around_record
         self.journal = journal or Journal()
         self.clock = clock
         self.slots = threading.BoundedSemaphore(workers)
@@ -73,6 +87,12 @@ class DirectDurable:
         With `before_record`, the last of them had its effect and is not in the journal.
         """
         self._crash_after_count, self._crash_before_record = step_count, before_record
+
+    def kill(self) -> None:
+        """Lose the process now: whatever it still does leaves nothing in the journal."""
+        self.stopping.set()
+        with self.changed:
+            self.changed.notify_all()
 
     def now(self) -> datetime:
         """The time of the clock."""
@@ -121,18 +141,17 @@ class DirectDurable:
             self.changed.notify_all()
 
     def close(self) -> bool:
-        self.stopping.set()
-        with self.changed:
-            self.changed.notify_all()
+        self.kill()
         for thread in self._threads:
             thread.join(timeout=10)
         return not any(thread.is_alive() for thread in self._threads)
 
-    def step_done(self, record: Callable[[], None]) -> None:
+    def step_done(self, name: str, record: Callable[[], None]) -> None:
         """Record one step's answer, or lose the process before or after it."""
         with self.changed:
             if self.stopping.is_set():
-                raise _Stopped
+                raise Killed
+            self._around_record(name)
             is_last = False
             if self._crash_after_count is not None:
                 self._crash_after_count -= 1
@@ -143,7 +162,8 @@ class DirectDurable:
                 self._crash_after_count = None
                 self.stopping.set()
                 self.changed.notify_all()
-                raise _Stopped
+                raise Killed
+            self._around_record(name)
 
     def _begin(self, name: str, workflow_id: str, arguments: str) -> None:
         thread = threading.Thread(target=self._perform, args=(name, workflow_id, arguments), daemon=True)
@@ -154,7 +174,7 @@ class DirectDurable:
         outcome: Exception | None = None
         try:
             self._functions[name](_DirectSteps(self, workflow_id), *json.loads(arguments))
-        except _Stopped:
+        except Killed:
             return
         except Exception as error:  # noqa: BLE001 - the edge of a workflow, as in DBOS
             outcome = error
@@ -190,7 +210,7 @@ class _DirectSteps:
         if self._durable.clock is not None:
             self._durable.clock.advance(remaining_s)
         elif self._durable.stopping.wait(remaining_s):
-            raise _Stopped
+            raise Killed
 
     def wait(self, topic: str, timeout_s: float) -> Any | None:
         deadline = self._deadline(timeout_s)
@@ -218,7 +238,7 @@ class _DirectSteps:
                 if remaining_s <= 0:
                     return "null"
                 if self._durable.stopping.is_set():
-                    raise _Stopped
+                    raise Killed
                 # Bounded, since a virtual clock does not notify.
                 self._durable.changed.wait(min(remaining_s, 0.01 if self._durable.clock else 1.0))
             return inbox[0]
@@ -241,7 +261,7 @@ class _DirectSteps:
     def _carry_out(self, name: str, function: Callable[[], str], at_record: Recorder) -> None:
         steps = self._durable.journal.steps[self._workflow_id]
         if self._durable.stopping.is_set():
-            raise _Stopped
+            raise Killed
         try:
             answer: str | Exception = function()
         except MendlineError as error:
@@ -251,4 +271,4 @@ class _DirectSteps:
             at_record(answer)
             steps.append((name, journal_json.write(answer)))
 
-        self._durable.step_done(record)
+        self._durable.step_done(name, record)
