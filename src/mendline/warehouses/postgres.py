@@ -41,6 +41,7 @@ TRANSIENT = (
     errors.InterfaceError,
     errors.SerializationFailure,
     errors.ObjectInUse,
+    errors.IdleInTransactionSessionTimeout,  # nothing was changed
 )
 WRONG_ACCESS = ("28", "3D000", "42501")  # credentials, no such database, no right: SQLSTATE or its class
 # What a server says that lets nobody in; libpq hands the words on, and no SQLSTATE.
