@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mendline.app import App
+from mendline.config import load_config
+from mendline.durable import LOCK_FILE
 from mendline.incident import OutcomeKind
 from mendline.quality.quarantine import set_aside
 from mendline.stores.sql import SqlStore
@@ -46,6 +50,15 @@ def here(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
             target.write_bytes(source.read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_state_directory_is_served_while_a_process_works_in_it(here: Path) -> None:
+    with closing(App.from_config(load_config(here / "mendline.yaml"))) as app:
+        assert not app.is_served()
+        with (app.directory / LOCK_FILE).open("a+", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert app.is_served()
+        assert not app.is_served()
 
 
 def states(directory: Path) -> list[tuple[object, ...]]:

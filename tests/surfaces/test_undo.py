@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mendline.errors import InputError, Unavailable
+from mendline.history import read_history
 from mendline.incident import OutcomeKind, Receipt
 from mendline.intervention import lease_of
 from mendline.ledger import Ledger
@@ -86,6 +88,8 @@ def test_who_and_when_stand_in_the_record_the_report_and_the_scorecard(tmp_path:
     assert record.outcome.headline.startswith("Undone by ann: ")
     assert record.report_markdown.endswith("- **Undone:** `apply_quality_filter` by `ann` at 2026-01-05 12:00:00 UTC\n")
     assert "undone by `ann` at 2026-01-05 12:00:00 UTC" in render(record)
+    mishaps = read_history(world.store, datetime.now(UTC), 7).mishaps
+    assert [event.name for event in mishaps] == ["action:apply_quality_filter@freight"]
     card = scorecard([record])
     assert (card.total.wrong_action_count, card.by_action["apply_quality_filter"].undone_count) == (1, 1)
     assert card.total.automation_rate == 0.0
@@ -210,6 +214,9 @@ def test_an_effect_whose_receipt_was_lost_with_its_worker_is_found_and_undone(tm
     assert world.data()["view"] == VIEW
     (word,) = record_of(world, incident.id).feedback
     assert (word.note, word.given_at) == ("undone by ann: apply_schema_migration", NOON)
+    assert "undone by ann: apply_schema_migration at 2026-01-05" in render(record_of(world, incident.id)).replace(
+        "\\", ""
+    )
 
 
 def test_nothing_is_undone_while_somebody_else_holds_the_pipeline(tmp_path: Path) -> None:

@@ -268,7 +268,8 @@ def _code(statements: Iterable[str]) -> Code:
 def _outcome(record: IncidentRecord) -> Field:
     outcome = record.outcome
     if outcome is None or _is_at_work(record):
-        return Field(label="Outcome", text=f"open; step {name(record.phase)} since {_at(record.updated_at)}")
+        said = "".join(f"; {cut(clean(word.note), 120)}{_on(word.given_at)}" for word in record.feedback if word.note)
+        return Field(label="Outcome", text=f"open; step {name(record.phase)} since {_at(record.updated_at)}{said}")
     since = (outcome.ended_at - record.incident.failures[0].failed_at).total_seconds()
     text = f"{outcome.kind.value.replace('_', ' ')}, {duration(since)} after the failure"
     if outcome.seconds:
