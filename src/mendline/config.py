@@ -234,7 +234,7 @@ class ChangeWindow(Section):
     @classmethod
     def _known_zone(cls, name: str) -> str:
         try:
-            ZoneInfo(name)
+            _ = name == "UTC" or ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"there is no time zone `{name}`; write it like `Europe/Zurich` or `UTC`") from error
         return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -186,7 +186,8 @@ def _budget(policy: Policy, plan: Plan, situation: Situation) -> Iterator[Ruling
 
 def is_in(window: ChangeWindow, now: datetime) -> bool:
     """Whether a change window is open; one that ends no later than it begins lasts into the next day."""
-    local = now.astimezone(ZoneInfo(window.time_zone))
+    # A machine without time zone data still knows UTC.
+    local = now.astimezone(UTC if window.time_zone == "UTC" else ZoneInfo(window.time_zone))
     lasts_over_midnight = window.ends <= window.begins
     today, yesterday = WEEKDAYS[local.weekday()], WEEKDAYS[local.weekday() - 1]
     began_today = today in window.days and local.time() >= window.begins
