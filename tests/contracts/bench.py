@@ -59,7 +59,8 @@ class DuckDBBench:
         self.path = path
         self.warehouse = DuckDB("main", path, 5.0)
         self.entry = {"kind": "duckdb", "path": path.name}
-        self.sql("CREATE SCHEMA raw; CREATE SCHEMA model; CREATE SCHEMA front")
+        for schema in ("raw", "model", "front"):
+            self.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
 
     def sql(self, statement: str) -> Rows:
         with duckdb.connect(str(self.path), config=OFFLINE) as connection:

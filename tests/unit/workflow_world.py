@@ -1,4 +1,4 @@
-"""A small pipeline whose stages do real work on a DuckDB file, and everything the workflow needs around it."""
+"""A small pipeline whose stages do real work in a real warehouse, and everything the workflow needs around it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import yaml
 
+from contracts.bench import Bench, DuckDBBench
 from mendline.config import Config, load_config
 from mendline.engines.base import RunDescription
 from mendline.errors import Unavailable
@@ -34,8 +35,8 @@ from mendline.tools.check_api_status import CheckApiStatus
 from mendline.tools.inspect_schema_diff import InspectSchemaDiff
 from mendline.tools.profile_failed_batch import ProfileFailedBatch
 from mendline.tools.retry_with_backoff import RetryWithBackoff
-from mendline.warehouses.duckdb import DuckDB
 from mendline.workflow import handle_incident
+from unit.mortal_parts import Fate, MortalClock, WatchedSteps, mortal_engine, mortal_store, mortal_warehouse
 
 UPSTREAM = {"ship": (), "weigh": ("ship",), "bill": ("weigh",)}
 CONFIG = """
@@ -77,12 +78,12 @@ SELECT (100 + range)::INTEGER AS parcel_id, 'sender ' || (range % 40) AS sender,
 FROM range(200)"""
 VIEW = "SELECT parcel_id, sender, weight, city FROM raw.parcels"
 CREATE = f"""
-CREATE SCHEMA raw; CREATE SCHEMA front; CREATE SCHEMA model;
-CREATE TABLE raw.parcels AS {PARCELS};
 CREATE VIEW front.parcels AS {VIEW};
 CREATE TABLE model.weighed (parcel_id INTEGER, sender VARCHAR NOT NULL, weight DECIMAL(10,2), city VARCHAR);
 """
 WEIGH = "BEGIN; DELETE FROM model.weighed; INSERT INTO model.weighed SELECT * FROM front.parcels; COMMIT"
+ON_DUCKDB = "{kind: duckdb, path: freight.duckdb, lock_timeout_seconds: 5}"
+IN_ORDER = {"duckdb": "ALL", "postgres": "t"}
 Work = Callable[[], None]
 
 
@@ -143,34 +144,55 @@ class WorkingEngine(MemoryEngine):
 
 
 class Freight:
-    """The world: file, engine, store and journal outlive every crash; hands and threads do not."""
+    """The world: warehouse, engine, store and journal outlive every crash; hands and threads do not."""
 
-    def __init__(self, directory: Path, *, config: str = CONFIG, store: Store | None = None) -> None:
-        """Begin anew, or go on with the file and the store of an earlier world in the same directory."""
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        config: str = CONFIG,
+        store: Store | None = None,
+        bench: Bench | None = None,
+        fate: Fate | None = None,
+    ) -> None:
+        """Begin anew, or go on with the file and the store of an earlier world in the same directory.
+
+        On a `bench` (a file of DuckDB by default) the world is a new one. With a `fate`, Mendline works with mortal parts;
+        those of the world itself can always be looked at.
+        """
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "mendline.yaml").write_text(config, encoding="utf-8")
-        (directory / "parcels.yaml").write_text(CONTRACT, encoding="utf-8")
         self.path = directory / "freight.duckdb"
-        if not self.path.exists():
-            self._run_sql(CREATE)
+        is_new = bench is not None or not self.path.exists()
+        self.bench = bench or DuckDBBench(self.path)
+        self.warehouse = self.bench.warehouse
+        (directory / "mendline.yaml").write_text(config.replace(ON_DUCKDB, _flow(self.bench.entry)), encoding="utf-8")
+        (directory / "parcels.yaml").write_text(CONTRACT, encoding="utf-8")
+        if is_new:
+            self.land(PARCELS)
+            self.sql(CREATE)
         self.config: Config = load_config(directory / "mendline.yaml")
         self.engine = WorkingEngine(upstream=UPSTREAM)
-        self.engine.work["weigh"] = lambda: self._run_sql(WEIGH)
+        self.engine.work["weigh"] = self.weigh
         self.store: Store = store or MemoryStore()
-        self.journal, self.clock = Journal(), VirtualClock()
-        self.warehouse = DuckDB("main", self.path, 5.0)
+        self.fate = fate or Fate()
+        self.journal = Journal()
+        self.clock = VirtualClock() if fate is None else MortalClock(fate)
         self.delivered: list[str] = []
-        services = Services(
-            config=self.config,
-            engines={"memory": self.engine},
-            warehouses={"main": self.warehouse},
-            store=self.store,
-            ledger=Ledger(store=self.store, now=lambda: NOON),
-        )
-        self.services = services
+        self.services = self._services(is_mortal=fate is not None)
         snapshot = take_snapshot(self.config.datasets["parcels"], "good", self.warehouse)
         assert snapshot is not None
         self.store.save_snapshot(replace(snapshot, taken_at=NOON))
+
+    def _services(self, *, is_mortal: bool) -> Services:
+        fate = self.fate
+        store = mortal_store(self.store, fate) if is_mortal else self.store
+        return Services(
+            config=self.config,
+            engines={"memory": mortal_engine(self.engine, fate) if is_mortal else self.engine},
+            warehouses={"main": mortal_warehouse(self.warehouse, fate) if is_mortal else self.warehouse},
+            store=store,
+            ledger=Ledger(store=store, now=lambda: NOON),
+        )
 
     def hands(self) -> Hands:
         return Hands(
@@ -183,20 +205,27 @@ class Freight:
         )
 
     def _deliver(self, incident: Incident, log: LogExcerpt, outcome: Outcome) -> str:
+        self.fate.reach("before deliver")
         self.delivered.append(outcome.kind.value)
+        self.fate.reach("after deliver")
         return f"report of {incident.id} over {len(log.lines)} lines"
 
-    def _run_sql(self, statement: str) -> None:
-        with duckdb.connect(str(self.path)) as connection:
-            connection.execute(statement)
-
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.path)) as connection:
-            cursor = connection.execute(statement)
-            return cursor.fetchall() if cursor.description else []
+        return self.bench.sql(statement)
+
+    def table(self, name: str, columns: str = "*") -> list[tuple[Any, ...]]:
+        """The rows of a table, in an order of their own; none without the table."""
+        with self.warehouse.reading() as session:
+            if session.schema(name) is None:
+                return []
+        return self.sql(f"SELECT {columns} FROM {name} AS t ORDER BY {IN_ORDER[self.bench.engine]}")
 
     def land(self, select: str) -> None:
-        self._run_sql(f"CREATE OR REPLACE TABLE raw.parcels AS {select}")
+        self.bench.replace("raw.parcels", select)
+
+    def weigh(self) -> None:
+        """The work of the stage that reads the parcels."""
+        self.sql(WEIGH)
 
     def fail(self) -> str:
         """Run the pipeline once, with the monitor watching; the id of the one incident that it opens."""
@@ -219,12 +248,18 @@ class Freight:
 
         `meanwhile` is called again and again until then.
         """
-        durable = DirectDurable(self.journal, clock=self.clock)
-        parts = hands or self.hands()
+        fate, parts, records = self.fate, hands or self.hands(), self.journal.steps[incident_id]
+
+        def around_record(name: str) -> None:
+            fate.turn(str(len(records)))
+            fate.reach(f"record of {name}")
+
+        durable = DirectDurable(self.journal, clock=self.clock, around_record=around_record)
+        fate.begin(durable.kill)
 
         @durable.workflow("incident")
         def _handle(steps: Steps, number: str) -> None:
-            handle_incident(number, steps, parts)
+            handle_incident(number, WatchedSteps(steps, fate, lambda: len(records)), parts)
 
         if crash is not None:
             durable.crash_after(crash[0], before_record=crash[1])
@@ -236,7 +271,7 @@ class Freight:
             return durable.is_finished(incident_id) or durable.stopping.is_set()
 
         wait_until(is_over, what="the end or the crash")
-        durable.close()
+        assert durable.close()
         return durable.is_finished(incident_id)
 
     def handle(self, incident_id: str) -> IncidentRecord:
@@ -256,14 +291,12 @@ class Freight:
     def data(self) -> Mapping[str, object]:
         """What stands in the warehouse, but for the times at which Mendline wrote."""
         with self.warehouse.reading() as session:
-            kept = session.schema("raw.parcels__quarantine") is not None
             view = session.view_sql("front.parcels")
-        aside = self.sql("SELECT payload, check_names FROM raw.parcels__quarantine ORDER BY ALL") if kept else []
         return {
-            "landing": self.sql("FROM raw.parcels ORDER BY ALL"),
+            "landing": self.table("raw.parcels"),
             "view": view,
-            "target": self.sql("FROM model.weighed ORDER BY ALL"),
-            "aside": aside,
+            "target": self.table("model.weighed"),
+            "aside": self.table("raw.parcels__quarantine", "payload, check_names"),
         }
 
     def state(self, incident_id: str) -> Mapping[str, object]:
@@ -277,8 +310,14 @@ class Freight:
             "calls": list(self.engine.calls),
             "accommodation": kept and (kept.base_sql, kept.current_sql, kept.mappings),
             "intents": undone,
+            "ledger": self.table("_mendline.ledger", "key, undone_at IS NOT NULL AS is_undone"),
+            "time": self.clock.now(),
             "snapshots": [snapshot.run_id for snapshot in self.store.snapshots("parcels")],
         }
+
+
+def _flow(entry: Mapping[str, Any]) -> str:
+    return yaml.safe_dump({**entry}, default_flow_style=True, width=1000).strip()
 
 
 def _timeless(outcome: Outcome) -> Outcome:
