@@ -52,7 +52,6 @@ from mendline.workflow import handle_incident
 LOG = logging.getLogger("mendline")
 WORKFLOW = "incident"
 AWAY_SECONDS = 2.0
-LOST_AFTER_SECONDS = 15.0  # without a sign of life a worker is dead
 POLL_LEASE_SECONDS = 600.0  # given back after each poll, and by whoever buries the worker
 EVERY = 10_000_000
 
@@ -124,7 +123,7 @@ class App:
         """Whether a process handles the incidents of this state now."""
         if self.config.server_url is None:
             return is_in_use(self.directory)
-        self.store.bury_workers(LOST_AFTER_SECONDS)
+        self.store.bury_workers(self.config.state.lost_after_seconds)
         return bool(self.store.workers())
 
     def serve(self, stop: threading.Event) -> None:
@@ -147,7 +146,7 @@ class App:
             def start(incident_id: str) -> None:
                 durable.start(WORKFLOW, _workflow_id(self.hands.incident(incident_id)), incident_id)
 
-            for incident_id, version in stranded(self.store, durable).items():
+            for incident_id, version in self.stranded().items():
                 LOG.warning("%s", stranded_line(incident_id, version))
             for record in self.store.incidents(open_only=True):
                 _unless_away(partial(self._take_in_hand, record, durable, start), stop)
@@ -192,6 +191,30 @@ class App:
         }  # another worker may have ended it
         if record.incident.id in still_open:
             self.hands.give_up(record.incident, "its workflow has ended without an outcome; see the log of the service")
+
+    def stranded(self) -> Mapping[str, str]:
+        """The open incidents that another version of Mendline began and this one cannot go on with: id -> version."""
+        version = {each.workflow_id: each.version for each in journal(self.config).stranded()}
+        return {
+            record.incident.id: version[workflow_id]
+            for record in reversed(self.store.incidents(open_only=True))
+            if (workflow_id := _workflow_id(record.incident)) in version
+        }
+
+    def adopt(self, incident_id: str) -> None:
+        """Let this version begin a stranded incident anew, when it is served next.
+
+        Raises: `InputError` when it is not stranded, or a repair of it is in effect: the new beginning would not know of it.
+        """
+        if incident_id not in self.stranded():
+            raise InputError(f"incident `{incident_id}` does not stand still; `mendline adopt` lists those that do")
+        standing = [each.repair for each in self.store.intents(incident_id) if each.receipt and each.undone_at is None]
+        if standing:
+            raise InputError(
+                f"`{standing[0]}` of incident {incident_id} is in effect, and its new beginning would not know of it; take it "
+                f"back with `mendline undo {incident_id}`, or end the incident with the version that began it"
+            )
+        journal(self.config).forget(_workflow_id(self.hands.incident(incident_id)))
 
     def _all_incidents(self) -> tuple[IncidentRecord, ...]:
         return self.store.incidents(limit=EVERY)
@@ -298,41 +321,12 @@ def journal(config: Config, worker: Worker | None = None) -> Durable:
     return Durable(directory, worker.name, url=config.server_url, lives=worker.lives)
 
 
-def stranded(store: Store, durable: Durable) -> Mapping[str, str]:
-    """The open incidents that another version of Mendline began and this one cannot go on with: id -> version."""
-    version = {each.workflow_id: each.version for each in durable.stranded()}
-    return {
-        record.incident.id: version[workflow_id]
-        for record in reversed(store.incidents(open_only=True))
-        if (workflow_id := _workflow_id(record.incident)) in version
-    }
-
-
 def stranded_line(incident_id: str, version: str) -> str:
     """What to do about a stranded incident, in one sentence."""
     return (
         f"incident {incident_id} was begun by another version of Mendline (`{version}`) and stands still: end it with that "
         f"version, or let this one begin it anew with `mendline adopt {incident_id}`"
     )
-
-
-def adopt(config: Config, store: Store, incident_id: str) -> None:
-    """Let this version begin a stranded incident anew, when `mendline serve` starts next.
-
-    Raises: `InputError` when it is not stranded, or a repair of it is in effect: the new beginning would not know of it.
-    """
-    durable = journal(config)
-    if incident_id not in stranded(store, durable):
-        raise InputError(f"incident `{incident_id}` does not stand still; `mendline adopt` lists those that do")
-    standing = [intent.repair for intent in store.intents(incident_id) if intent.receipt and intent.undone_at is None]
-    if standing:
-        raise InputError(
-            f"`{standing[0]}` of incident {incident_id} is in effect, and its new beginning would not know of it; take it "
-            f"back with `mendline undo {incident_id}`, or end the incident with the version that began it"
-        )
-    record = store.incident(incident_id)
-    if record is not None:
-        durable.forget(_workflow_id(record.incident))
 
 
 def answer(config: Config, store: Store, asked: Approval, given: Answer) -> Approval:

@@ -367,6 +367,21 @@ def undo(
 
 
 @app.command()
+def adopt(
+    context: typer.Context,
+    incident_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As listed.")] = None,
+    *,
+    adopt_all: Annotated[bool, typer.Option("--all", help="Every incident that stands still.")] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """List the incidents that another version of Mendline left unfinished, or begin some of them anew."""
+    from mendline.surfaces import service
+
+    service.adopt(config_path(context, config), incident_ids or (), is_all=adopt_all, as_json=as_json)
+
+
+@app.command()
 def feedback(
     context: typer.Context,
     incident_id: IncidentId,

@@ -6,14 +6,14 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from mendline.app import App
+from mendline.app import App, stranded_line
 from mendline.config import load_config
 from mendline.errors import ConfigError, InputError, Unavailable
 from mendline.incident import Declined, Finding, Plan, Receipt, to_json
@@ -79,6 +79,30 @@ def check(config_file: Path, *, as_json: bool) -> None:
     put(f"`{config_file}` is valid and everything it names answers.")
     for sentence in said:
         put(f"- {clean(sentence)}")
+
+
+def adopt(config_file: Path, incident_ids: Sequence[str], *, is_all: bool, as_json: bool) -> None:
+    """Begin stranded incidents anew at the next start of the service; without ids, only list them.
+
+    Raises: `InputError` for an incident that does not stand still or has a repair in effect; those before it are adopted.
+    """
+    config = load_config(config_file)
+    with closing(App.from_config(config)) as app:
+        found = app.stranded()
+        wanted = tuple(found) if is_all else tuple(incident_ids)
+        for incident_id in wanted:
+            app.adopt(incident_id)
+    if as_json:
+        still = [{"incident": each, "version": version} for each, version in found.items() if each not in wanted]
+        put_json({"adopted": list(wanted), "stranded": still})
+        return
+    for incident_id, version in found.items():
+        if incident_id not in wanted:
+            put(f"{stranded_line(incident_id, version)}.")
+    for incident_id in wanted:
+        put(f"Incident {incident_id} begins anew when `mendline serve` starts next.")
+    if not found:
+        put("No incident stands still.")
 
 
 def tool(config_file: Path, request: ToolRequest, *, as_json: bool) -> None:
