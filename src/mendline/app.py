@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -132,16 +132,16 @@ class App:
         Raises: `ConfigError` when another process serves the same state directory; `Superseded` when this one was silent
         for so long that others have taken over its incidents.
         """
-        with ExitStack() as closing:
-            closing.callback(self.close)
-            worker = self._join(closing)
+        with ExitStack() as ending:
+            ending.callback(self.close)
+            worker = self._join(ending)
             durable = self._durable(worker)
             durable.launch()
-            closing.callback(durable.close)
+            ending.callback(durable.close)
             if worker is not None:
                 worker.watch(hand_over=lambda: durable.hand_over(self.store.workers), on_lost=stop.set)
             if self.config.state.metrics_port is not None:
-                closing.callback(serve_metrics(self.config.state.metrics_port, self._all_incidents).close)
+                ending.callback(serve_metrics(self.config.state.metrics_port, self._all_incidents).close)
 
             def start(incident_id: str) -> None:
                 durable.start(WORKFLOW, _workflow_id(self.hands.incident(incident_id)), incident_id)
@@ -157,13 +157,13 @@ class App:
                 "have gone to others; start `mendline serve` again"
             )
 
-    def _join(self, closing: ExitStack) -> Worker | None:
+    def _join(self, ending: ExitStack) -> Worker | None:
         """Become one of the workers on the state database's server; None where that is a file, which has one process."""
         if self.config.server_url is None:
             return None
         worker = Worker(self.store, pace=Pace(lost_after_s=self.config.state.lost_after_seconds))
         worker.join()
-        closing.callback(worker.leave)
+        ending.callback(worker.leave)
         self.store.work_as(worker.name)
         return worker
 
@@ -194,7 +194,8 @@ class App:
 
     def stranded(self) -> Mapping[str, str]:
         """The open incidents that another version of Mendline began and this one cannot go on with: id -> version."""
-        version = {each.workflow_id: each.version for each in journal(self.config).stranded()}
+        with closing(journal(self.config)) as durable:
+            version = {each.workflow_id: each.version for each in durable.stranded()}
         return {
             record.incident.id: version[workflow_id]
             for record in reversed(self.store.incidents(open_only=True))
@@ -214,7 +215,8 @@ class App:
                 f"`{standing[0]}` of incident {incident_id} is in effect, and its new beginning would not know of it; take it "
                 f"back with `mendline undo {incident_id}`, or end the incident with the version that began it"
             )
-        journal(self.config).forget(_workflow_id(self.hands.incident(incident_id)))
+        with closing(journal(self.config)) as durable:
+            durable.forget(_workflow_id(self.hands.incident(incident_id)))
 
     def _all_incidents(self) -> tuple[IncidentRecord, ...]:
         return self.store.incidents(limit=EVERY)
@@ -337,9 +339,8 @@ def answer(config: Config, store: Store, asked: Approval, given: Answer) -> Appr
     standing = approvals.give(store, asked, given, config.policy.approvers)
     record = store.incident(asked.incident_id)
     # The answer is kept: an incident that cannot be woken, or has no workflow yet, finds it when it looks by itself.
-    with suppress(MendlineError):
+    with suppress(MendlineError), closing(journal(config)) as durable:
         if record is not None:
-            durable = journal(config)
             durable.send(_workflow_id(record.incident), approvals.TOPIC, standing.key, standing.key)
     return standing
 
