@@ -115,12 +115,18 @@ def batch_sql(warehouse: Warehouse, dataset: Dataset) -> str:
 def profile(
     session: Session, warehouse: Warehouse, dataset: Dataset, schema: TableSchema, columns: Iterable[Column]
 ) -> tuple[int, tuple[ColumnProfile, ...]]:
-    """Profile leaves of the current batch: the rows, then their figures, then a sketch of their values.
+    """Profile leaves of the current batch, as `profile_of`."""
+    return profile_of(session, warehouse, batch_sql(warehouse, dataset), schema, columns)
+
+
+def profile_of(
+    session: Session, warehouse: Warehouse, source: str, schema: TableSchema, columns: Iterable[Column]
+) -> tuple[int, tuple[ColumnProfile, ...]]:
+    """Profile leaves of what `source` (FROM and WHERE) gives: the rows, their figures, then a sketch of their values.
 
     The sketch is of the values' hashes (bottom-k), with the frequencies of columns with few values. Distinct counts are
     approximate (a few percent) where there are many.
     """
-    source = batch_sql(warehouse, dataset)
     row_count = int(session.rows(f"SELECT count(*) {source}")[0][0])
     wanted = [(column, str(leaf_sql(warehouse, schema, column.name))) for column in columns]
     if not wanted:

@@ -167,7 +167,10 @@ class _Decision:
             self.notes.append(f"`{expected.name}` is spelt `{spelt[0].name}` now")
             return spelt[0], "alias"
         if len(spelt) > 1:
-            raise CannotDecideError(f"`{expected.name}` is gone, and several columns are spelt almost like it")
+            raise CannotDecideError(
+                f"`{expected.name}` is gone, and several columns are spelt almost like it",
+                f"say which of them is `{expected.name}` now",
+            )
         rename = self.seen.rename_of(expected.name)
         if rename is not None and self._may_rename(expected, rename):
             self.renames.append(rename)

@@ -62,6 +62,31 @@ def widen_sql(warehouse: Warehouse, target: str, column: str, kind: str) -> str:
     return f"ALTER TABLE {relation(warehouse, target)} ALTER COLUMN {warehouse.quote(column)} SET DATA TYPE {kind}"
 
 
+def widen(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> None:
+    """Widen one column of a target in the caller's transaction. Raises: `Rejected` when any value of the table changed."""
+    session.lock(one["target"])
+    before = _digests(session, warehouse, one)
+    session.execute(widen_sql(warehouse, one["target"], one["column"], one["wider"]))
+    after = _digests(session, warehouse, one)
+    if before != after:
+        raise Rejected(
+            f"widening `{one['target']}.{one['column']}` would change its values or others; nothing was done",
+            system=warehouse.name,
+            operation="widen",
+        )
+
+
+def _digests(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Rows, and per column a digest of its values' text, that of the widened column as it is in the wider type."""
+    schema = session.schema(one["target"])
+    digests = ["count(*)"]
+    for column in schema.columns if schema else ():
+        value = warehouse.quote(column.name)
+        value = f"CAST({value} AS {one['wider']})" if column.name == one["column"] else value
+        digests.append(warehouse.idiom.value_digest(f"CAST({value} AS VARCHAR)"))
+    return session.rows(f"SELECT {', '.join(digests)} FROM {relation(warehouse, one['target'])}")[0]
+
+
 def _failing(session: Session, warehouse: Warehouse, source: str, name: str, kind: str) -> int:
     quoted = warehouse.quote(name)
     cast = warehouse.safe_cast(quoted, kind)

@@ -131,7 +131,9 @@ class ApplyQualityFilter:
         )
 
     def verify(self, plan: Plan, receipt: Receipt, context: ToolContext) -> tuple[Check, ...]:
-        """Conservation, no failing row left, no key on both sides, every other row as it was."""
+        """Conservation, no failing row left, no key on both sides, every other row as it was, no column emptied since the
+        last good run, nothing to do again.
+        """
         wanted = plan.parameters
         dataset = context.services.config.datasets[wanted["dataset"]]
         warehouse, landing = _warehouse(wanted, context), wanted["landing"]
@@ -146,6 +148,7 @@ class ApplyQualityFilter:
                 call,
             )[0][0]
             shared = _shared_keys(left, session, call)
+            emptied = _emptied(left, context, session)
         before, after = int(wanted["everything"][0]), int(now[0])
         failing = left.measurement.failing_count
         return (
@@ -157,6 +160,8 @@ class ApplyQualityFilter:
             Check(name="no failing row is left", passed=failing == 0, detail=f"{failing} left"),
             Check(name="no key is on both sides", passed=shared == 0, detail=f"{shared} are"),
             Check(name="every other row is as it was", passed=list(now) == list(wanted["rest"]), detail=":".join(now)),
+            Check(name="no column has gone empty", passed=not emptied, detail=", ".join(emptied)),
+            Check(name="the repair run again would change nothing", passed=not left.measurement.failing),
         )
 
     def obstacle(self, receipt: Receipt, context: ToolContext) -> str:
@@ -320,6 +325,19 @@ def _checksum(session: Session, warehouse: Warehouse, table: str, where: str) ->
 
 def _stamp(at: str) -> datetime:
     return datetime.fromisoformat(at).astimezone(UTC).replace(tzinfo=None)
+
+
+def _emptied(left: Examination, context: ToolContext, session: Session) -> list[str]:
+    """The columns that always had a value when all was well, and have none in the batch: rows alone do not show it."""
+    landing = left.checks.landing
+    snapshot = next(iter(context.services.store.snapshots(left.dataset.name, limit=1)), None)
+    always = [one.column for one in snapshot.profiles if one.row_count and not one.null_count] if snapshot else []
+    places = [place for place in map(landing.find, always) if place is not None]
+    if not places or not left.measurement.batch_count:
+        return []
+    counts = ", ".join(f"count({place.sql})" for place in places)
+    (filled,) = session.rows(f"SELECT {counts} FROM {landing.table} WHERE {landing.where}")
+    return [place.path for place, count in zip(places, filled, strict=True) if not count]
 
 
 def _shared_keys(left: Examination, session: Session, call: list[Any]) -> int:

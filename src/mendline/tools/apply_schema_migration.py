@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mendline.config import Dataset
+from mendline.contracts import contract_of
 from mendline.errors import ConfigError, NotSupported, Rejected
 from mendline.incident import Check, Declined, FindingVerdict, Plan, Receipt, from_json, to_json
 from mendline.ledger import plan_key
@@ -15,10 +16,10 @@ from mendline.quality.holdings import changed_since, held_count
 from mendline.quality.quarantine import quarantine_of, restore, set_aside
 from mendline.quality.row_sql import row_sql
 from mendline.schema.decide import Desired, Refusal, SetAside, decide
-from mendline.schema.examine import Examination, examine
+from mendline.schema.examine import Examination, examine, history
 from mendline.schema.judge import judge
-from mendline.schema.proof import prove
-from mendline.schema.widening import narrow, widen_sql
+from mendline.schema.proof import Memory, prove
+from mendline.schema.widening import narrow, widen, widen_sql
 from mendline.stores.base import Accommodation
 from mendline.tools.base import ToolContext
 from mendline.warehouses.base import Session, Warehouse
@@ -43,25 +44,11 @@ class ApplySchemaMigration:
     def plan(self, context: ToolContext) -> Plan | Declined:
         declined: list[Declined] = []
         for dataset in context.datasets:
-            try:
-                seen = examine(dataset, context.services)
-            except (Rejected, ConfigError) as error:
-                declined.append(_declined(f"`{dataset.name}` could not be examined: {error}"))
-                continue
-            verdict, summary = judge(seen, context)
-            if verdict is not FindingVerdict.SUPPORTS:
-                declined.append(_declined(f"nothing to change: {summary}"))
-                continue
-            decision = decide(seen, context.services.config.policy, context.services.warehouses[dataset.warehouse])
-            if isinstance(decision, Refusal):
-                declined.insert(0, _declined(decision.reason, decision.needed))
-            elif not _changes_anything(seen, decision):
-                declined.append(_declined(f"nothing to change: `{dataset.view}` already gives what is expected"))
-            else:
-                answer = _offer(seen, decision, context)
-                if isinstance(answer, Plan):
-                    return answer
-                declined.insert(0, answer)
+            answer = _answer(dataset, context)
+            if isinstance(answer, Plan):
+                return answer
+            # A refusal says more than a dataset that is as it should be.
+            declined.insert(0 if answer.needed else len(declined), answer)
         return declined[0] if declined else _declined("no dataset is configured for the failed stages")
 
     def is_done(self, plan: Plan, context: ToolContext) -> bool:
@@ -87,8 +74,19 @@ class ApplySchemaMigration:
 
     def verify(self, plan: Plan, receipt: Receipt, context: ToolContext) -> tuple[Check, ...]:
         warehouse = context.services.warehouses[plan.parameters["warehouse"]]
+        dataset = context.services.config.datasets[plan.parameters["dataset"]]
+        contract = contract_of(dataset, context.services.config, warehouse.dialect)
+        profiles, _ = history(context.services.store.snapshots(dataset.name))
+        memory = Memory(profiles=profiles, key=contract.key if contract else ())
         with warehouse.reading() as session:
-            return prove(session, warehouse, plan.parameters, receipt.effects)
+            checks = prove(session, warehouse, plan.parameters, receipt.effects, memory)
+        again = _answer(dataset, context)
+        changes_nothing = Check(
+            name="the repair run again would change nothing",
+            passed=isinstance(again, Declined),
+            detail=again.summary if isinstance(again, Plan) else again.reason,
+        )
+        return (*checks, changes_nothing)
 
     def obstacle(self, receipt: Receipt, context: ToolContext) -> str:
         warehouse = context.services.warehouses[receipt.undo["warehouse"]]
@@ -127,6 +125,23 @@ def _declined(reason: str, needed: str = "") -> Declined:
     return Declined(repair=NAME, reason=reason, needed=needed)
 
 
+def _answer(dataset: Dataset, context: ToolContext) -> Plan | Declined:
+    """What is to be done about one dataset, if anything."""
+    try:
+        seen = examine(dataset, context.services)
+    except (Rejected, ConfigError) as error:
+        return _declined(f"`{dataset.name}` could not be examined: {error}")
+    verdict, summary = judge(seen, context)
+    if verdict is not FindingVerdict.SUPPORTS:
+        return _declined(f"nothing to change: {summary}")
+    decision = decide(seen, context.services.config.policy, context.services.warehouses[dataset.warehouse])
+    if isinstance(decision, Refusal):
+        return _declined(decision.reason, decision.needed)
+    if not _changes_anything(seen, decision):
+        return _declined(f"nothing to change: `{dataset.view}` already gives what is expected")
+    return _offer(seen, decision, context)
+
+
 def _offer(seen: Examination, decision: Desired, context: ToolContext) -> Plan | Declined:
     """The plan, unless the engine cannot carry it out or take it back."""
     try:
@@ -141,12 +156,21 @@ def _offer(seen: Examination, decision: Desired, context: ToolContext) -> Plan |
 def _changes_anything(seen: Examination, desired: Desired) -> bool:
     if desired.set_aside or desired.widen:
         return True
-    return (not seen.is_as_expected or bool(seen.emptied)) and desired.sql != seen.current_sql
+    return (not seen.is_as_expected or bool(seen.emptied)) and not _stands(seen, desired)
 
 
 def _view_changes(seen: Examination, desired: Desired) -> bool:
     """Whether the view must be redefined: one that gives what it should is left alone, in whatever way it does so."""
-    return desired.sql != seen.current_sql and (seen.view_columns != desired.columns or bool(seen.emptied))
+    return not _stands(seen, desired) and (seen.view_columns != desired.columns or bool(seen.emptied))
+
+
+def _stands(seen: Examination, desired: Desired) -> bool:
+    """Whether the view is as desired; engines print a SELECT in their own way, so the mappings count too."""
+    if desired.sql == seen.current_sql:
+        return True
+    kept = seen.accommodation
+    mappings = tuple(mapping.as_json() for mapping in desired.mappings)
+    return seen.view_columns == desired.columns and kept is not None and kept.mappings == mappings
 
 
 def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
@@ -277,7 +301,7 @@ def _effect(session: Session, warehouse: Warehouse, plan: Plan, at: datetime) ->
         )
     moved = _move_aside(session, warehouse, parameters, at)
     for one in parameters["widen"]:
-        session.execute(widen_sql(warehouse, one["target"], one["column"], one["wider"]))
+        widen(session, warehouse, one)
     for statement in parameters["view_statements"]:
         session.execute(statement)
     return Receipt(
