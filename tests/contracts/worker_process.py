@@ -123,6 +123,7 @@ note("is ready")
 while not stop.wait(0.1) and not are_all_closed():
     pass
 durable.close()
+is_lost = not worker.lives()
 worker.leave()
 note("ends")
-sys.exit(LOST if worker.was_lost else 0)
+sys.exit(LOST if is_lost else 0)
