@@ -27,6 +27,7 @@ REPAIRABLE = {
     "reordered under a star": (STAR, "* EXCLUDE (visit_id), visit_id"),
     "retyped to text that casts": (EXPLICIT, "* REPLACE (fee::VARCHAR AS fee)"),
     "retyped to text under a star": (STAR, "* REPLACE (quantity::VARCHAR AS quantity, seen_at::VARCHAR AS seen_at)"),
+    "whole numbers with a point": (EXPLICIT, "* REPLACE (quantity::VARCHAR || '.00' AS quantity)"),
     "widened, values fit": (EXPLICIT, "* REPLACE (quantity::BIGINT AS quantity)"),
     "narrowed": (EXPLICIT, "* REPLACE (quantity::SMALLINT AS quantity)"),
 }
@@ -162,6 +163,12 @@ DECLINED = {
     "two equal candidates": (
         "* EXCLUDE (quantity), quantity AS qty_new, quantity AS new_qty",
         "candidates are too close",
+    ),
+    "locale numbers": ("* REPLACE (replace(fee::VARCHAR, '.', ',') AS fee)", "400 of 400 rows do not cast"),
+    "day and month in doubt": ("* REPLACE (strftime(seen_at, '%d/%m/%Y') AS seen_at)", "400 of 400 rows do not cast"),
+    "two spellings of one name": (
+        '* EXCLUDE (patient_ref), patient_ref AS "patientRef", patient_ref AS "patient ref"',
+        "several columns are spelt almost like it",
     ),
     "nothing casts": ("* REPLACE ('n/a' AS fee)", "400 of 400 rows do not cast"),
     "a number that was text": ("* REPLACE (visit_id AS patient_ref)", "cannot be rebuilt"),
