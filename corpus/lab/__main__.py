@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only cases whose name holds this text")
     parser.add_argument("--list", action="store_true", help="say what there is and provoke nothing")
     parser.add_argument("--show", action="store_true", help="print every log")
+    parser.add_argument("--dry-run", action="store_true", help="provoke, and leave the corpus as it is")
     given = parser.parse_args()
     unknown = sorted(set(given.systems) - set(build.names()))
     if unknown:
@@ -26,7 +27,8 @@ def main() -> int:
         for system in systems:
             _list(system)
         return 0
-    return 1 if sum(_provoke(system, given.only, show=given.show) for system in systems) else 0
+    unfit = sum(_provoke(system, given.only, show=given.show, keep=not given.dry_run) for system in systems)
+    return 1 if unfit else 0
 
 
 def _list(system: System) -> None:
@@ -36,7 +38,7 @@ def _list(system: System) -> None:
     sys.stdout.write(f"{system.name}: {len(system.cases)} cases, {hard} hard ({counted})\n")
 
 
-def _provoke(system: System, only: str, *, show: bool) -> int:
+def _provoke(system: System, only: str, *, show: bool, keep: bool) -> int:
     rows, unfit = [], 0
     for answer in build.provoke(system, only):
         if isinstance(answer, build.Row):
@@ -49,8 +51,9 @@ def _provoke(system: System, only: str, *, show: bool) -> int:
             unfit += 1
             sys.stdout.write(f"{system.name}/{answer[0].name}: UNFIT: {answer[1]}\n")
         sys.stdout.flush()
-    path = build.write(system, rows, is_partial=bool(only) or unfit > 0)
-    sys.stdout.write(f"{path.name}: {len(rows)} provoked, {unfit} unfit\n")
+    if keep:
+        build.write(system, rows, is_partial=bool(only) or unfit > 0)
+    sys.stdout.write(f"{system.name}: {len(rows)} provoked, {unfit} unfit{'' if keep else ', nothing written'}\n")
     return unfit
 
 
