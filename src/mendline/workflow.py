@@ -52,13 +52,28 @@ PATIENCE = (1.0, 5.0, 30.0, 120.0)  # seconds between tries of a step whose coun
 
 def handle_incident(incident_id: str, steps: Steps, hands: Hands) -> None:
     """Take one incident from its first log line to its recorded outcome. Safe to run again from any point."""
-    incident = steps.run("open", lambda: hands.incident(incident_id), Incident)
+    incident = patiently(steps, "open", lambda: hands.incident(incident_id), Incident)
     life = Life(incident, steps, hands)
     try:
         life.live()
     except MendlineError as error:
         reason, attempts = str(error), tuple(life.attempts)
-        steps.run("give_up", lambda: hands.give_up(incident, reason, attempts))
+        patiently(steps, "give_up", lambda: hands.give_up(incident, reason, attempts), None)
+
+
+def patiently(steps: Steps, name: str, function: Callable[[], T], returns: Any, *, but_for: str = "") -> T:
+    """A step that waits (durably) for a counterpart that is away, and gives up with its error in the end.
+
+    For the system `but_for` it does not wait.
+    """
+    for pause in PATIENCE:
+        try:
+            return steps.run(name, function, returns)
+        except Unavailable as error:
+            if error.system is not None and error.system == but_for:
+                raise
+            steps.sleep(pause)
+    return steps.run(name, function, returns)
 
 
 class Life:
@@ -291,7 +306,8 @@ class Life:
         """Wait, have the effect and prove it; False when the gate has changed its mind meanwhile, and nothing was done."""
         hands, incident, steps = self.hands, self.incident, self.steps
         if plan.wait_seconds:
-            steps.run(f"waiting:{number}", lambda: hands.set_phase(incident, f"waiting {plan.wait_seconds:.0f} s"))
+            phase = f"waiting {plan.wait_seconds:.0f} s"
+            self._patiently(f"waiting:{number}", lambda: hands.set_phase(incident, phase), None)
             steps.sleep(plan.wait_seconds)
         self._take_lease(f"hold:{number}")
         try:
@@ -303,7 +319,7 @@ class Life:
             if self.attempts[-1].receipt is not None:
                 self._verify(self.attempts[-1].receipt, plan, verifier, number)
         finally:
-            self._tried(f"let_go:{number}", lambda: hands.let_go(incident), None)
+            self._tried_patiently(f"let_go:{number}", lambda: hands.let_go(incident), None)
         return True
 
     def _is_still_allowed(self, plan: Plan, number: int) -> bool:
@@ -312,10 +328,14 @@ class Life:
         return ruling.decision == "auto" or (ruling.decision == "ask" and _is_approved(self.attempts[-1]))
 
     def _apply(self, plan: Plan, number: int) -> None:
-        """Have the effect, once. What failed may have taken effect all the same, so the world is asked before it is believed."""
+        """Have the effect, once. What failed may have taken effect all the same, so the world is asked before it is believed.
+
+        A warehouse is waited for; a source that is still unwell is the next attempt's matter.
+        """
         hands, incident, diagnosis = self.hands, self.incident, self.diagnosis
+        tried = self._tried if plan.dataset is None else self._tried_patiently
         with self.watch.phase("repair"):
-            answer = self._tried(f"apply:{number}", lambda: hands.apply(incident, diagnosis, plan, number), Receipt)
+            answer = tried(f"apply:{number}", lambda: hands.apply(incident, diagnosis, plan, number), Receipt)
             receipt = None if isinstance(answer, str) else answer
             if receipt is None:
                 self._note(f"not applied: {answer}")
@@ -327,10 +347,11 @@ class Life:
     def _verify(self, receipt: Receipt, plan: Plan, verifier: str, number: int) -> None:
         hands, incident, diagnosis = self.hands, self.incident, self.diagnosis
         with self.watch.phase("verify"):
-            verified = self._tried(
+            verified = self._tried_patiently(
                 f"verify:{number}",
                 lambda: hands.verify(incident, diagnosis, plan, receipt, verifier, number),
                 Verification,
+                but_for=incident.engine,  # which has had the whole time of a re-run
             )
         if isinstance(verified, str):
             verified = Verification(
@@ -352,14 +373,14 @@ class Life:
         except MendlineError as error:
             self.attempts[position - 1] = replace(attempt, reason=f"{attempt.reason}; could not be undone: {error}")
         finally:
-            self._tried(f"let_go undo:{position}", lambda: hands.let_go(incident), None)
+            self._tried_patiently(f"let_go undo:{position}", lambda: hands.let_go(incident), None)
 
     def end(self, kind: OutcomeKind, trouble: str) -> None:
         """Remember what is good now, put the outcome together, report it, record it."""
         hands, incident, attempts, seconds = self.hands, self.incident, tuple(self.attempts), dict(self.watch.seconds)
         diagnosis = self.diagnosis
         if kind is OutcomeKind.RESOLVED:
-            self._tried("remember_good", lambda: hands.remember_good(incident), None)
+            self._tried_patiently("remember_good", lambda: hands.remember_good(incident), None)
         outcome = self._patiently(
             "outcome", lambda: hands.outcome(incident, kind, diagnosis, attempts, seconds, trouble), Outcome
         )
@@ -387,13 +408,14 @@ class Life:
         return self.has_recovered
 
     def _patiently(self, name: str, function: Callable[[], T], returns: Any) -> T:
-        """A step that waits (durably) for a counterpart that is away, and gives up with its error in the end."""
-        for pause in PATIENCE:
-            try:
-                return self.steps.run(name, function, returns)
-            except Unavailable:
-                self.steps.sleep(pause)
-        return self.steps.run(name, function, returns)
+        return patiently(self.steps, name, function, returns)
+
+    def _tried_patiently(self, name: str, function: Callable[[], T], returns: Any, *, but_for: str = "") -> T | str:
+        """A patient step whose failure is an answer in the end: the error's message."""
+        try:
+            return patiently(self.steps, name, function, returns, but_for=but_for)
+        except MendlineError as error:
+            return str(error)
 
     def _take_lease(self, name: str) -> None:
         """Take the pipeline's lease, sleeping durably while another incident holds it."""
