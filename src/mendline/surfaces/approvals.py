@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-
-import typer
 
 from mendline import approvals
 from mendline.config import load_config
@@ -21,9 +17,8 @@ from mendline.policy import breakers
 from mendline.report.escape import clean
 from mendline.stores.base import Approval, IncidentRecord
 from mendline.surfaces.output import put, put_json
+from mendline.surfaces.person import is_sure, name_of
 from mendline.surfaces.record import opened_store
-
-NAME_LENGTH = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +39,7 @@ def decide(config_file: Path, incident_id: str, decision: Decision) -> int:
     Raises: `InputError` when nothing waits, or nobody could be asked; `RefusedByPolicy` when the answer does not count.
     """
     config = load_config(config_file)
-    by = _name(decision.by)
+    by = name_of(decision.by)
     with opened_store(config) as store:
         asked = approvals.latest(store, incident_id)
         approvals.require_approver(by, config.policy.approvers)
@@ -84,7 +79,7 @@ def breaker_list(config_file: Path, *, as_json: bool) -> None:
 def breaker_reset(config_file: Path, name: str, by: str | None) -> None:
     """Close one breaker. Raises: `InputError` when nothing speaks for a breaker of that name."""
     config = load_config(config_file)
-    now, person = datetime.now(UTC), _name(by)
+    now, person = datetime.now(UTC), name_of(by)
     with opened_store(config) as store:
         found = breakers(config.policy, read_history(store, now, config.policy.breaker.days), now)
         if name not in [one.name for one in found]:
@@ -116,12 +111,8 @@ def described(asked: Approval, record: IncidentRecord | None) -> Iterator[str]:
 def _is_confirmed(asked: Approval, record: IncidentRecord | None, decision: Decision) -> bool:
     if not decision.as_json:
         put("\n".join(described(asked, record)))
-    if decision.is_sure:
-        return True
-    if decision.as_json or not sys.stdin.isatty():
-        raise InputError("there is nobody at a terminal to ask: look at the plan, then add `--yes`")
     verb = "Approve" if decision.word == "approved" else "Deny"
-    return typer.confirm(f"{verb} this plan?")
+    return is_sure(f"{verb} this plan?", is_yes=decision.is_sure, can_ask=not decision.as_json)
 
 
 def _require_shown(asked: Approval, digest: str | None) -> None:
@@ -130,16 +121,6 @@ def _require_shown(asked: Approval, digest: str | None) -> None:
             f"the plan for incident `{asked.incident_id}` is `{asked.digest}`, not `{digest}`; "
             f"look at it with `mendline show {asked.incident_id}`"
         )
-
-
-def _name(by: str | None) -> str:
-    try:
-        name = clean(by if by is not None else getpass.getuser()).strip()
-    except (KeyError, OSError) as error:
-        raise InputError("this user has no name here; say who decides with `--by NAME`") from error
-    if not name or len(name) > NAME_LENGTH:
-        raise InputError(f"`--by` takes a name of 1 to {NAME_LENGTH} characters")
-    return name
 
 
 def _answered(standing: Approval) -> dict[str, Any]:
