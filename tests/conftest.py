@@ -62,6 +62,16 @@ def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not left, f"the tests wrote into the home directory: {left}"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at how many points the repairs were killed."""
+    reports = terminalreporter.getreports("passed")
+    found = sorted(str(value) for report in reports for name, value in report.user_properties if name == "kill points")
+    if found:
+        terminalreporter.section(f"{sum(int(line.split()[0]) for line in found)} kill points")
+        for line in found:
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL per test process, started for the first test that asks. Without the server installed, an error."""

@@ -22,12 +22,13 @@ Point = tuple[str, ...]
 STORE_READS = frozenset(
     {"incident", "incidents", "cursor", "snapshots", "accommodation", "intent", "intents", "approvals"}
 )
+ANSWER = "answer to a commit"  # a part that may be away: what was done is done, and nobody was told
 RECORDS, UNDOES = "INSERT INTO _mendline.ledger", "UPDATE _mendline.ledger"
 
 
 @dataclass
 class Fate:
-    """What becomes of a process, point by point. By default it lives.
+    """What becomes of a process, point by point, from `begin` on. By default it lives.
 
     A point is named by the step and by everything that the step has done to the world by then, so that a step which heals
     what an earlier death left has points of its own. `effects` are the ledger's changes that were committed, in order.
@@ -39,10 +40,11 @@ class Fate:
     is_dead: bool = False
     effects: list[tuple[str, str]] = field(default_factory=list)
     _path: list[str] = field(default_factory=list)
+    _has_begun: bool = False
 
     def begin(self, end: Callable[[], None] = lambda: None) -> None:
         """A new process."""
-        self.is_dead, self.end, self._path = False, end, []
+        self.is_dead, self.end, self._path, self._has_begun = False, end, [], True
 
     def turn(self, place: str) -> None:
         """Something begins that is done from its own beginning after a death."""
@@ -52,7 +54,7 @@ class Fate:
         """A part of the world is asked for something."""
         if self.is_dead:
             raise Killed
-        if self.misses(part, tuple(self._path)):
+        if self._has_begun and self.misses(part, tuple(self._path)):
             raise Unavailable(f"the {part} is away", system=part)
 
     def reach(self, what: str) -> None:
@@ -60,7 +62,7 @@ class Fate:
         if self.is_dead:
             raise Killed
         self._path.append(what)
-        if self.dies(tuple(self._path)):
+        if self._has_begun and self.dies(tuple(self._path)):
             self.is_dead = True
             self.end()
             raise Killed
@@ -100,7 +102,7 @@ class At:
 
 @dataclass
 class Outage:
-    """One part is away at the n-th call of every step, for some calls; then it is back."""
+    """One part is away at the n-th call of every step, for some calls, however often the step is tried; then it is back."""
 
     part: str
     nth: int
@@ -109,10 +111,11 @@ class Outage:
     _calls: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, part: str, point: Point) -> bool:
-        if part != self.part or not point:
+        if part != self.part:
             return False
-        self._calls[point[0]] += 1
-        is_away = self.nth <= self._calls[point[0]] < self.nth + self.length
+        step = point[0].partition(" ")[2]
+        self._calls[step] += 1
+        is_away = self.nth <= self._calls[step] < self.nth + self.length
         self.missed_count += is_away
         return is_away
 
@@ -204,16 +207,17 @@ class _MortalWarehouse:
             yield cast("Session", own)
             self._fate.touch("warehouse")  # away before the commit: nothing is done
         self._fate.effects.extend(own.effects)
-        self._fate.touch("warehouse")  # away after it: done, and nobody was told
+        self._fate.touch(ANSWER)
         self._fate.reach("after commit")
 
 
 class _WritingSession:
-    """A session of which every statement has a point on either side."""
+    """A session with a point before its first statement and after every one: what lies between two is one point."""
 
     def __init__(self, inner: Session, fate: Fate) -> None:
         self._inner, self._fate = inner, fate
         self.effects: list[tuple[str, str]] = []
+        self._has_begun = False
 
     def __getattr__(self, name: str) -> Any:
         return _Mortal(self._inner, "warehouse", self._fate, lambda _: False).__getattr__(name)
@@ -235,7 +239,9 @@ class _WritingSession:
 
     def _around(self, sql: str, call: Callable[[], Any]) -> Any:
         self._fate.touch("warehouse")
-        self._fate.reach(f"before {sql.strip()[:60]}")
+        if not self._has_begun:
+            self._fate.reach("before the first statement")
+        self._has_begun = True
         answer = call()
         self._fate.reach(f"after {sql.strip()[:60]}")
         return answer

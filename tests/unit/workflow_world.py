@@ -296,7 +296,7 @@ class Freight:
             "landing": self.table("raw.parcels"),
             "view": view,
             "target": self.table("model.weighed"),
-            "aside": self.table("raw.parcels__quarantine", "payload, check_names"),
+            "aside": self.table("raw.parcels__quarantine", "payload, check_names, state, left_count"),
         }
 
     def state(self, incident_id: str) -> Mapping[str, object]:
