@@ -43,7 +43,7 @@ def column_renamed_and_code_broken(world: Freight) -> None:
 
 
 def rows_bad(world: Freight) -> None:
-    world.land(WITH_NULLS)
+    world.load(WITH_NULLS)
 
 
 def source_down_twice(world: Freight) -> None:

@@ -221,7 +221,12 @@ class Freight:
         return self.sql(f"SELECT {columns} FROM {name} AS t ORDER BY {IN_ORDER[self.bench.engine]}")
 
     def land(self, select: str) -> None:
+        """A loader that makes its table anew: on some engines, the view goes with the old one."""
         self.bench.replace("raw.parcels", select)
+
+    def load(self, select: str) -> None:
+        """A loader that fills the table that is there."""
+        self.bench.reshape("raw.parcels", select)
 
     def weigh(self) -> None:
         """The work of the stage that reads the parcels."""
