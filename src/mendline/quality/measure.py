@@ -97,7 +97,8 @@ def measure(checks: Checks, session: Session) -> Measurement:
         *(f"count(DISTINCT k{number}) FILTER (WHERE f{number})" for number, _ in conflicts),
     ]
     columns = ", ".join([*flags, *key_flags]) or "1 AS one"
-    sql = f"SELECT {', '.join(counted)} FROM (SELECT {columns} FROM {landing.table} WHERE {landing.where}) AS flagged"
+    flagged = f"SELECT {columns} FROM {landing.table} WHERE {landing.where} {row_sql(landing.warehouse).fence}"
+    sql = f"SELECT {', '.join(counted)} FROM ({flagged}) AS flagged"
     total, failing, in_conflict, *rest = (int(number) for number in session.rows(sql)[0])
     counts = tuple(
         CheckCount(check=check, failing_count=count, samples=_samples(checks, check, session) if count else ())

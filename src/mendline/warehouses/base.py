@@ -99,6 +99,7 @@ class Idiom(Protocol):
     is_view_text: (
         bool  # a view is kept as text: it may stand unbound, and follows whatever stands under its tables' names
     )
+    fence: str  # the end of a subquery whose expressions are to be evaluated once, not once per mention
     has_structs: bool  # struct types, whose fields are columns of their own
 
     def checksum(self, row: str) -> str:

@@ -17,6 +17,7 @@ class DuckDBIdiom:
     address = "rowid"
     temporary = "temp"
     is_view_text = True
+    fence = ""
     has_structs = True
 
     def checksum(self, row: str) -> str:

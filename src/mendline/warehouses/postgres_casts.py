@@ -10,7 +10,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 SPACE = "[[:space:]]*"
-NUMBER = f"^{SPACE}[+-]?([0-9]{{1,255}}([.][0-9]{{0,255}})?|[.][0-9]{{1,255}})([eE][+-]?[0-9]{{1,3}})?{SPACE}$"
+NUMBER = f"^{SPACE}[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{{1,3}})?{SPACE}$"
+LONGEST = 300  # characters of a number that is looked at; a bound within the pattern makes it a thousand times slower
 # A day that exists in the Gregorian calendar, from year 1 on; the 29th of February in leap years only.
 LEAP = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
 DAY = (
@@ -73,17 +74,18 @@ def _guarded_text(sql: str, kind: str, digits: list[int], target: str) -> str:
     return _of_the_same_type(sql, target)
 
 
-def _number(sql: str) -> str:
-    """The value's text as a number would write it: a boolean is 1 or 0."""
-    is_boolean = f"CAST(pg_typeof({sql}) AS text) = 'boolean'"
-    text = f"CAST({sql} AS text)"
-    return f"CASE WHEN {is_boolean} THEN CASE {text} WHEN 'true' THEN '1' WHEN 'false' THEN '0' END ELSE {text} END"
-
-
 def _guarded(sql: str, is_fit: str, target: str) -> str:
-    """`is_fit` is over `n`, the value as numeric; a text that is no number never gets there."""
-    number = f"CASE WHEN ({_number(sql)}) ~ '{NUMBER}' THEN CAST(({_number(sql)}) AS numeric) END"
-    return f"(SELECT CASE WHEN {is_fit} THEN CAST(n AS {target}) END FROM (SELECT {number} AS n) AS guarded)"
+    """`is_fit` is over `n`, the value as numeric; a text that is no number never gets there.
+
+    A boolean is 1 or 0, as in a cast. Without the OFFSET the planner would look at the text once per mention of `n`.
+    """
+    text = f"CAST({sql} AS text)"
+    is_boolean = f"CAST(pg_typeof({sql}) AS text) = 'boolean'"
+    number = (
+        f"CASE WHEN {text} ~ '{NUMBER}' AND char_length({text}) <= {LONGEST} THEN CAST({text} AS numeric)"
+        f" WHEN {is_boolean} THEN CASE {text} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END END"
+    )
+    return f"(SELECT CASE WHEN {is_fit} THEN CAST(n AS {target}) END FROM (SELECT {number} AS n OFFSET 0) AS guarded)"
 
 
 def _boolean(text: str) -> str:

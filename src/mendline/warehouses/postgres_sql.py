@@ -19,6 +19,7 @@ class PostgresIdiom:
     address = "ctid"
     temporary = "pg_temp"
     is_view_text = False
+    fence = "OFFSET 0"
     has_structs = False
 
     def checksum(self, row: str) -> str:
