@@ -1,4 +1,4 @@
-"""A process of its own that handles one incident until it kills itself: `kill_process.py DIRECTORY NAME [STEP POINT]`.
+"""A process of its own that handles one incident until it kills itself: `kill_process.py DIRECTORY [STEP POINT]`.
 
 Warehouse, state database, journal and the engine's runs are files in the directory. Without a step and a point it lives.
 """
@@ -9,7 +9,6 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,9 @@ from mendline.stores.sql import SqlStore
 from mendline.testing.waiting import wait_until
 from mendline.workflow import handle_incident
 from unit.mortal_parts import Fate, Point, WatchedSteps
-from unit.test_workflow import column_renamed, rows_bad
+from unit.test_workflow import rows_bad
 from unit.workflow_world import Freight
 
-FAULTS: dict[str, Callable[[Freight], None]] = {
-    "apply_schema_migration, view": column_renamed,
-    "apply_quality_filter": rows_bad,
-}
 DEATHS = (
     ("apply:1", "before the first statement"),
     ("apply:1", "after INSERT INTO _mendline.ledger"),
@@ -75,9 +70,9 @@ def handle(world: Freight, incident: str, death: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    directory, name, *death = sys.argv[1:]
+    directory, *death = sys.argv[1:]
     world = opened(Path(directory), Fate())
     if not world.engine._runs:
-        FAULTS[name](world)
+        rows_bad(world)
         world.fail()
     handle(world, "1", death)
