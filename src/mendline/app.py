@@ -36,7 +36,7 @@ from mendline.ledger import Ledger
 from mendline.monitor.intake import Intake
 from mendline.monitor.polling import Poller
 from mendline.notifiers.delivery import Delivery
-from mendline.playbook import Playbook, load_playbook
+from mendline.playbook import NOT_REPAIRS, Playbook, load_playbook
 from mendline.policy import require_known, sentences
 from mendline.redaction import Redactor
 from mendline.scorecard.metrics import serve_metrics
@@ -82,7 +82,7 @@ class App:
         tools = [plugin() for plugin in registry.load_all("tools").values()]
         self.diagnostics = {tool.name: tool for tool in tools if isinstance(tool, Diagnostic)}
         self.repairs = {tool.name: tool for tool in tools if isinstance(tool, Repair)}
-        require_known(config.policy, frozenset(self.repairs))
+        require_known(config.policy, frozenset(self.repairs) | NOT_REPAIRS)
         playbook = load_playbook(config.path(config.playbook) if config.playbook else None)
         redactor = Redactor(config.redaction.patterns)
         self.hands = Hands(

@@ -244,13 +244,13 @@ class Breaker(Section):
     """When a kind of repair, or all repair of a stage, must ask although a rule says `auto`."""
 
     failures: int = Field(
-        default=3,
+        default=5,
         ge=1,
         description="Incidents of one pipeline in which one repair did not verify or harmed; from so many on, it asks.",
     )
     days: float = Field(default=7.0, gt=0, description="How long such an incident counts.")
     stage_failures: int = Field(
-        default=5, ge=1, description="A stage that failed more often than this within 7 days is not repaired unasked."
+        default=10, ge=1, description="A stage that failed more often than this within 7 days is not repaired unasked."
     )
 
 

@@ -103,12 +103,12 @@ def rule_on(policy: Policy, plan: Plan, classification: Classification, pipeline
 
 
 def require_known(policy: Policy, catalogue: frozenset[str]) -> None:
-    """Raises: `ConfigError` when a rule names an action that is no repair of the catalogue."""
+    """Raises: `ConfigError` when a rule names an action that is no tool of the catalogue."""
     for number, rule in enumerate(policy.rules, start=1):
         if rule.action != "*" and rule.action not in catalogue:
             raise ConfigError(
-                f"`policy.rules`, rule {number}: `{rule.action}` is no repair, and nothing else is ever automated; "
-                f"the repairs are {', '.join(sorted(catalogue))}"
+                f"`policy.rules`, rule {number}: `{rule.action}` is no tool that there is, and nothing else is ever automated; "
+                f"there are {', '.join(sorted(catalogue))}"
             )
 
 

@@ -192,9 +192,9 @@ class TestBreaker:
             store.close_incident(opened.id, ended, "")
 
     def test_an_open_one_is_listed_with_its_reason_until_it_is_reset(self, store: SqlStore, capsys: Out) -> None:
-        self.go_wrong(store, 3)
+        self.go_wrong(store, 5)
         assert main(["breaker", "list"]) == 0
-        assert f"open    {self.name}: went wrong 3 times in 7 days (incidents 6, 5, 4)" in capsys.readouterr().out
+        assert f"open    {self.name}: went wrong 5 times in 7 days (incidents 8, 7, 6, 5, 4)" in capsys.readouterr().out
         assert main(["breaker", "reset", self.name, "--by", "ann"]) == 0
         assert f"Reset `{self.name}` by ann" in capsys.readouterr().out
         assert main(["breaker", "list", "--json"]) == 0

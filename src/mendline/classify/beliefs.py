@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mendline.classify import error_codes, log_grammar
 from mendline.classify.error_codes import CLASS, CONTEXT, MESSAGE, Hit, Meaning
 from mendline.classify.log_reader import ErrorRecord, LogReading
-from mendline.incident import FailureKind, FailureType, LogLine
+from mendline.incident import FailureKind, FailureType
 
 FACTOR_WRAPPER = 0.3  # an error that another error of its chain explains
 FACTOR_HANDLED = 0.12  # the program went on after it
@@ -44,6 +44,7 @@ _REPLY_IN_TROUBLE = re.compile(
     r"(?:error|degraded|fail(?:ed|ure)|unavailable|down|maintenance|throttled"
     r"|[A-Z_]*(?:DOWN|UNAVAILABLE|SUNSET|MAINTENANCE|THROTTL\w*|RATE_LIMIT\w*|TOO_MANY\w*|UNREACHABLE|TIMEOUT))\\?[\"']"
 )
+_REPORT_OF_CHECKS = re.compile(r"expectation|observed_value|unexpected_(?:count|percent)")
 _REPLY_WELL = re.compile(r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*)[\s:=\"']{1,3}2\d\d\b")
 _GAVE_UP = re.compile(
     r"(?i)giv(?:ing|en) up|gave up|retries exhausted|retry limit|limit for retries|max(?:imum)?[ _](?:retries|attempts)"
@@ -163,11 +164,12 @@ def _reply_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
         return []
     record = failed[0].record
     last = record.lines[-1].number + REPLY_DISTANCE // 2  # a script that stops may show the reply that it stopped on
-    beside = [line for line in (*reading.context, *_handled_lines(reading)) if line.number < last]
+    others = (line for error in reading.errors if error is not record for line in error.lines)
+    beside = [line for line in (*reading.context, *others) if line.number < last]
     for line in sorted(beside, key=lambda each: -each.number):
         hits = [hit for hit in error_codes.messages_in(line.text) if hit.meaning.subtype == "outage_page"]
         trouble = _REPLY_IN_TROUBLE.search(line.text) if line.number >= record.line - REPLY_DISTANCE else None
-        if trouble and not hits:
+        if trouble and not hits and not _REPORT_OF_CHECKS.search(line.text):
             hits = [Hit(meaning=_TROUBLED, kind=MESSAGE, start=trouble.start(), end=trouble.end())]
         if hits:
             reply = ErrorRecord(class_name="", message=line.text.strip(), line=line.number, lines=(line,))
@@ -175,10 +177,6 @@ def _reply_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
         if _REPLY_WELL.search(line.text):
             return []
     return []
-
-
-def _handled_lines(reading: LogReading) -> list[LogLine]:
-    return [line for error in reading.errors if error.is_handled for line in error.lines]
 
 
 def _factor(record: ErrorRecord, is_fatal: bool, speaking_chain: int | None) -> float:

@@ -209,7 +209,7 @@ def _longest_literal(text: str) -> str:
         if reduced == flat:
             break
         flat = reduced
-    flat = re.sub(r"\\[A-Za-z]|.[?*]|\.\{[\d,]+\}[?*+]?|(?<!\\)[+.^$]", "\0", flat)
+    flat = re.sub(r"\\[A-Za-z]|.[?*]|.\{[\d,]+\}[?*+]?|(?<!\\)[+.^$]", "\0", flat)
     flat = re.sub(r"\\(.)", r"\1", flat)
     words = [word.strip() for word in re.split(r"[\0\s]+", flat)]
     return max((word.lower() for word in words if len(word.encode()) > 2), key=len, default="")
