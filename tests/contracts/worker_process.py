@@ -7,7 +7,6 @@ code 3 when it was lost.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -49,7 +48,8 @@ def pass_by(point: str, incident_id: str) -> None:
     reached.append(incident_id)
     if len(reached) == 2:
         note(f"stops {point} {incident_id}")
-        os.kill(os.getpid(), signal.Signals[SIGNAL])
+        # To this thread: sent to the process, another one may take it, and this one runs on for a moment.
+        signal.pthread_kill(threading.get_ident(), signal.Signals[SIGNAL])
         note(f"woke {incident_id}")
 
 
