@@ -31,10 +31,12 @@ CORROBORATION = 0.3
 _LOST_CONNECTION = frozenset(
     {"connection_lost", "connection_reset", "connection_refused", "timeout", "outage", "general_error", "network"}
 )
-_EXPLAINED_BY_PAGE = frozenset(
+_PARSED_A_PAGE = frozenset(
     {"malformed_file", "column_missing", "field_missing", "code_bug", "truncated_file", "invalid_value"}
-    | {"null_violation", "incomplete", "type_changed", "contract_mismatch", "query_no_longer_fits", "check_violation"}
 )
+_EXPLAINED_BY_PAGE = _PARSED_A_PAGE | {
+    *("null_violation", "incomplete", "type_changed", "contract_mismatch", "query_no_longer_fits", "check_violation")
+}
 _REPLY_IN_TROUBLE = re.compile(
     r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*|returned|answered|[Rr]eply|[Rr]esponse)[^\n]{0,24}?\b(?:5\d\d|429|410|401)\b"
     r"|\\?[\"'](?:status|code|statusCode)\\?[\"']\s?:\s?(?:5\d\d|429)\b|\\?[\"'](?:ok|success)\\?[\"']\s?:\s?(?i:false)\b"
@@ -44,6 +46,7 @@ _REPLY_IN_TROUBLE = re.compile(
     r"(?:error|degraded|fail(?:ed|ure)|unavailable|down|maintenance|throttled"
     r"|[A-Z_]*(?:DOWN|UNAVAILABLE|SUNSET|MAINTENANCE|THROTTL\w*|RATE_LIMIT\w*|TOO_MANY\w*|UNREACHABLE|TIMEOUT))\\?[\"']"
 )
+_TRIED_AGAIN = re.compile(r"(?i)\b(?:attempt|try|tr\w+ no\.?) \d+ (?:of|/) \d+|\bretrying\b|\bwill retry\b")
 _REPORT_OF_CHECKS = re.compile(r"expectation|observed_value|unexpected_(?:count|percent)")
 _REPLY_WELL = re.compile(r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*)[\s:=\"']{1,3}2\d\d\b")
 _GAVE_UP = re.compile(
@@ -164,8 +167,11 @@ def _reply_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
         return []
     record = failed[0].record
     last = record.lines[-1].number + REPLY_DISTANCE // 2  # a script that stops may show the reply that it stopped on
-    others = (line for error in reading.errors if error is not record for line in error.lines)
-    beside = [line for line in (*reading.context, *others) if line.number < last]
+    first = 0 if failed[0].subtype in _PARSED_A_PAGE else record.line - REPLY_DISTANCE
+    others = [line for error in reading.errors if error is not record for line in error.lines]
+    lines = [line for line in (*reading.context, *others) if first <= line.number < last]
+    overcome = _overcome(reading)
+    beside = [line for line in lines if line.number not in overcome]
     for line in sorted(beside, key=lambda each: -each.number):
         hits = [hit for hit in error_codes.messages_in(line.text) if hit.meaning.subtype == "outage_page"]
         trouble = _REPLY_IN_TROUBLE.search(line.text) if line.number >= record.line - REPLY_DISTANCE else None
@@ -177,6 +183,13 @@ def _reply_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
         if _REPLY_WELL.search(line.text):
             return []
     return []
+
+
+def _overcome(reading: LogReading) -> set[int]:
+    """The numbers of the lines right after a try that another followed: what it printed is of that try."""
+    printed = (*reading.context, *(line for error in reading.errors for line in error.lines))
+    tried = [line.number for line in printed if _TRIED_AGAIN.search(line.text)]
+    return {number for start in tried for number in range(start, start + REPLY_DISTANCE + 1)}
 
 
 def _factor(record: ErrorRecord, is_fatal: bool, speaking_chain: int | None) -> float:
