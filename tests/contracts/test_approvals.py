@@ -291,7 +291,7 @@ class TestLimits:
         assert "outside the change windows" in last(outcome).reason
 
     def test_an_open_breaker_asks_until_it_is_reset(self, tmp_path: Path) -> None:
-        config = CONFIG.replace("policy:", "policy:\n  breaker: {days: 400}")
+        config = CONFIG.replace("policy:", "policy:\n  breaker: {days: 400, failures: 3}")
         world, incident = broken(tmp_path / "tripped", config=config)
         go_wrong(world.store, 3)
         outcome = ended(world, incident, answering(world, incident))
