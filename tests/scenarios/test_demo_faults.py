@@ -30,8 +30,9 @@ from mendline.tools.retrieve_logs import WATCH
 SCALE = 0.002
 SEED = 7
 LASTING_DAYS = 4  # healthy, fault, next day, as it was
-# A killed process writes nothing, and a division by zero may as well be the data's fault: the monitor and the diagnostics tell.
-NEED_MORE_THAN_THE_LOG = ("process_killed", "bug_in_a_stage")
+# A killed process writes nothing; a division by zero may as well be the data's fault, and a number that is too large a bad
+# value: the monitor and the diagnostics tell.
+NEED_MORE_THAN_THE_LOG = ("process_killed", "bug_in_a_stage", "integer_widened")
 
 
 def quiet() -> Console:

@@ -216,9 +216,11 @@ class TestHoldingToTheRecord:
 class TestActing:
     def test_the_recommended_policy_is_the_one_of_the_readme(self) -> None:
         blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-        (rules,) = [yaml.safe_load(block)["policy"]["rules"] for block in blocks if "policy:" in block]
+        first, *others = [yaml.safe_load(block)["policy"]["rules"] for block in blocks if "policy:" in block]
         policy = default_gate().policies[RECOMMENDED]
-        assert [rule.model_dump(mode="json", exclude_defaults=True) for rule in policy.rules] == rules
+        assert [rule.model_dump(mode="json", exclude_defaults=True) for rule in policy.rules] == first
+        unasked = [rule for rules in others for rule in rules if rule["decision"] == "auto"]
+        assert all(rule["min_confidence"] >= minimum(policy) for rule in unasked)
 
     def test_only_types_with_a_repair_act_and_only_when_sure_enough(self) -> None:
         gate = default_gate()

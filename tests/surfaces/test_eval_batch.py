@@ -10,6 +10,7 @@ import pytest
 
 from evaluation_corpus import LOGS, SUBTYPES, a_line, five_of, small_corpus, write_corpus
 from mendline.classify.prompt import tools_of
+from mendline.evaluation import batch
 from mendline.evaluation.batch import EXAMPLES_FROM, batch_id
 from mendline.evaluation.cases import Case, read_corpus
 from mendline.incident import FailureType
@@ -180,8 +181,9 @@ class TestImport:
         assert list(found["discarded"]) == ["its answer is empty"]
 
     def test_a_model_is_heard_only_where_the_rules_are_unsure(
-        self, corpus: Path, capsys: pytest.CaptureFixture[str]
+        self, corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(batch, "ASK_BELOW", 0.75)  # the rules are surer than this of the corpus's plain words
         silent = a_line(
             "press/silent", type="DATA_QUALITY", subtype="incomplete", log="press began\nthe batch is odd\n"
         )
