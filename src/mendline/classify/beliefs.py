@@ -170,18 +170,18 @@ def _reply_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
     first = 0 if failed[0].subtype in _PARSED_A_PAGE else record.line - REPLY_DISTANCE
     others = [line for error in reading.errors if error is not record for line in error.lines]
     lines = [line for line in (*reading.context, *others) if first <= line.number < last]
-    overcome = _overcome(reading)
-    beside = [line for line in lines if line.number not in overcome]
-    for line in sorted(beside, key=lambda each: -each.number):
-        hits = [hit for hit in error_codes.messages_in(line.text) if hit.meaning.subtype == "outage_page"]
+    for line in sorted(lines, key=lambda each: -each.number):
+        hits = error_codes.messages_in(line.text, "outage_page")
         trouble = _REPLY_IN_TROUBLE.search(line.text) if line.number >= record.line - REPLY_DISTANCE else None
         if trouble and not hits and not _REPORT_OF_CHECKS.search(line.text):
             hits = [Hit(meaning=_TROUBLED, kind=MESSAGE, start=trouble.start(), end=trouble.end())]
-        if hits:
-            reply = ErrorRecord(class_name="", message=line.text.strip(), line=line.number, lines=(line,))
-            return [Belief(hits[0].meaning.type, "outage_page", hits[0].meaning.weight * 0.85, reply, hits[0])]
-        if _REPLY_WELL.search(line.text):
+        is_well = not hits and _REPLY_WELL.search(line.text) is not None
+        if (not hits and not is_well) or line.number in _overcome(reading):
+            continue
+        if is_well:
             return []
+        reply = ErrorRecord(class_name="", message=line.text.strip(), line=line.number, lines=(line,))
+        return [Belief(hits[0].meaning.type, "outage_page", hits[0].meaning.weight * 0.85, reply, hits[0])]
     return []
 
 

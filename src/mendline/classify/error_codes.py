@@ -220,13 +220,15 @@ def all_meanings() -> list[Meaning]:
     return [*(each for family in codes().values() for each in family.values()), *(one.meaning for one in _templates())]
 
 
-def messages_in(text: str) -> list[Hit]:
-    """Find every known message in `text` (the error line with its details), in table order.
+def messages_in(text: str, subtype: str | None = None) -> list[Hit]:
+    """Find every known message in `text` (the error line with its details), in table order; with `subtype` only its own.
 
     A message that lies within a longer known message is part of it and is not given.
     """
     found = []
     for template in _candidates(text.lower()):
+        if subtype is not None and template.meaning.subtype != subtype:
+            continue
         match = template.pattern.search(text)
         if match is not None:
             slots = {name.removesuffix("_q"): value for name, value in match.groupdict().items() if value}
