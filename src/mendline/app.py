@@ -42,7 +42,7 @@ from mendline.redaction import Redactor
 from mendline.scorecard.metrics import serve_metrics
 from mendline.spending import Purse
 from mendline.steps import Steps
-from mendline.stores.base import Approval, IncidentRecord, Store
+from mendline.stores.base import Approval, IncidentRecord, Store, existing
 from mendline.stores.sql import SqlStore
 from mendline.tools.base import Diagnostic, Repair, Services, ToolContext
 from mendline.warehouses.base import Warehouse
@@ -271,9 +271,7 @@ class App:
             if dataset is None or name in self.repairs:
                 raise InputError(f"`{name}` needs an incident: give `--incident ID` (`mendline incidents` lists them)")
             return self._looking_at(self.config.datasets[dataset])
-        record = self.store.incident(incident_id)
-        if record is None:
-            raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists them")
+        record = existing(self.store, incident_id)
         incident = record.incident
         log = self.hands.retrieve_logs(incident, self.hands.latest_run(incident))
         belief = record.outcome.classification if record.outcome else self.hands.classify(incident, log)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from mendline.errors import InputError, RefusedByPolicy
 from mendline.incident import Answer, OutcomeKind, Plan, to_json
-from mendline.stores.base import Approval, Store
+from mendline.stores.base import Approval, Store, existing
 
 WAITING = "awaiting approval"  # the phase of an incident
 TOPIC = "approval"  # what wakes its workflow
@@ -30,9 +30,7 @@ def latest(store: Store, incident_id: str) -> Approval:
 
     Raises: `InputError` when there is no such incident, when it has ended, and when nothing was ever asked.
     """
-    record = store.incident(incident_id)
-    if record is None:
-        raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists them")
+    record = existing(store, incident_id)
     asked = store.approvals(record.incident.id)
     said = f"; its last plan was {sentence(asked[-1].answer)}" if asked and asked[-1].answer else ""
     if record.outcome is not None and record.outcome.kind is not OutcomeKind.AWAITING_APPROVAL:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from mendline import lineage
 from mendline.config import Dataset
 from mendline.engines.base import Engine
-from mendline.errors import InputError, MendlineError, Unavailable
+from mendline.errors import MendlineError, Unavailable
 from mendline.incident import Incident
 from mendline.scorecard.score import is_open
 from mendline.stores.base import IncidentRecord
@@ -30,14 +30,6 @@ def replaced_by(engine: Engine, incident: Incident) -> str | None:
     if latest is None or latest.root_run_id == failure.root_run_id or latest.ended_at <= failure.failed_at:
         return None
     return latest.run.run_id
-
-
-def existing(services: Services, incident_id: str) -> IncidentRecord:
-    """The incident. Raises: `InputError` when there is none of that number."""
-    record = services.store.incident(incident_id)
-    if record is None:
-        raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists them")
-    return record
 
 
 def stages_after(services: Services, incident: Incident, dataset: Dataset) -> tuple[str, ...]:

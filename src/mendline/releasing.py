@@ -10,13 +10,14 @@ from mendline.config import Dataset
 from mendline.contracts import contract_of
 from mendline.errors import InputError, MendlineError, NotSupported, RefusedByPolicy
 from mendline.incident import Incident, Plan, Receipt, from_json
-from mendline.intervention import by_hand, existing, replaced_by, stages_after
+from mendline.intervention import by_hand, replaced_by, stages_after
 from mendline.ledger import plan_key
 from mendline.quality.checks import RowCheck, build_checks
 from mendline.quality.expectations import Contract
 from mendline.quality.holdings import HELD, HeldRow, Holding, held_rows, holdings
 from mendline.quality.landing import open_landing
 from mendline.quality.release import Conditions, Decision, Moved, Staying, discard, put_in
+from mendline.stores.base import existing
 from mendline.tools.base import Services
 from mendline.warehouses.base import Session, Warehouse
 
@@ -68,7 +69,7 @@ def rows(services: Services, about: str, limit: int) -> tuple[tuple[str, HeldRow
     Raises: `InputError` when `about` is neither.
     """
     is_dataset = about in services.config.datasets
-    incident_id = None if is_dataset else existing(services, about).incident.id
+    incident_id = None if is_dataset else existing(services.store, about).incident.id
     found: list[tuple[str, HeldRow]] = []
     for one in _datasets(services, about if is_dataset else None):
         warehouse = services.warehouses[one.warehouse]
@@ -95,7 +96,7 @@ def release(services: Services, word: Word, *, is_served: bool) -> tuple[Decided
     when the incident has no rows in quarantine, `RefusedByPolicy` when the tables may hold another batch by now and it is
     not forced, `Unavailable` when somebody is at it, `Rejected` when the rows do not fit their table any more.
     """
-    record = existing(services, word.incident_id)
+    record = existing(services.store, word.incident_id)
     datasets = _of_incident(services, word)
     with by_hand(services, record, is_served=is_served):
         _settle(services, record.incident)
@@ -106,7 +107,7 @@ def release(services: Services, word: Word, *, is_served: bool) -> tuple[Decided
 
 def give_up(services: Services, word: Word, *, is_served: bool) -> tuple[Decided, ...]:
     """Mark an incident's held rows as discarded: they are kept, and go back no more. Raises: as `release`."""
-    record = existing(services, word.incident_id)
+    record = existing(services.store, word.incident_id)
     datasets = _of_incident(services, word)
     with by_hand(services, record, is_served=is_served):
         _settle(services, record.incident)

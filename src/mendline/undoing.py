@@ -8,10 +8,10 @@ from datetime import datetime
 
 from mendline.errors import InputError, MendlineError
 from mendline.incident import Attempt, Classification, FailureType, LogExcerpt, Plan, Receipt, from_json
-from mendline.intervention import by_hand, existing, stages_after
+from mendline.intervention import by_hand, stages_after
 from mendline.report.escape import clean, markdown_prose
 from mendline.scorecard.score import is_open
-from mendline.stores.base import Feedback, IncidentRecord, Intent
+from mendline.stores.base import Feedback, IncidentRecord, Intent, existing
 from mendline.tools.base import Repair, Services, ToolContext
 
 NOTHING_KNOWN = Classification(
@@ -57,7 +57,7 @@ def survey(services: Services, repairs: Mapping[str, Repair], incident_id: str) 
     An older repair of the same dataset is looked at when its turn comes, unless the newer one cannot be undone.
     Raises: `InputError` when there is no such incident, or no repair was applied for it.
     """
-    record = existing(services, incident_id)
+    record = existing(services.store, incident_id)
     found: list[Undoing] = []
     for deed in _deeds(services, repairs, record):
         newer = [one for one in found if one.dataset == deed.plan.dataset and one.undone_at is None]
@@ -75,7 +75,7 @@ def undo(
     Twice is once. Who did it, and when, stands in the incident's record. Raises: `InputError` as `survey`, `Unavailable`
     when somebody else is at the pipeline.
     """
-    record = existing(services, incident_id)
+    record = existing(services.store, incident_id)
     survey(services, repairs, incident_id)
     problems: dict[str, str] = {}
     with by_hand(services, record, is_served=is_served):
@@ -171,7 +171,7 @@ def _context(services: Services, record: IncidentRecord) -> ToolContext:
 
 def _note(services: Services, repairs: Mapping[str, Repair], before: IncidentRecord, by: str, at: datetime) -> None:
     """Write into the incident's record what is undone by now and does not stand there yet."""
-    record = existing(services, before.incident.id)
+    record = existing(services.store, before.incident.id)
     undone = {deed.receipt.key: deed.plan for deed in _deeds(services, repairs, record) if deed.undone_at is not None}
     if record.outcome is None or is_open(record):
         if undone:

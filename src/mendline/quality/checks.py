@@ -13,7 +13,6 @@ from mendline.config import Config, Dataset
 from mendline.errors import Rejected
 from mendline.quality.expectations import Contract, ContractColumn, RowRule, TableRule
 from mendline.quality.landing import Landing, Place, open_landing
-from mendline.quality.row_sql import row_sql
 from mendline.warehouses.base import Session
 from mendline.warehouses.types import column_type, is_widening
 
@@ -244,7 +243,7 @@ class CheckBuilder:
         yield self.check("range", [column.name], " OR ".join(conditions))
 
     def pattern(self, column: str, pattern: str, name: str = "") -> Iterator[RowCheck]:
-        found = row_sql(self.landing.warehouse).matches(self.as_text(column), pattern)
+        found = self.landing.warehouse.idiom.matches(self.as_text(column), pattern)
         yield self.check("pattern", [column], f"NOT {found}", name)
 
     def allowed(self, column: str, values: Sequence[str], name: str = "") -> Iterator[RowCheck]:
@@ -268,7 +267,7 @@ class CheckBuilder:
         As in SQL, a key with a NULL in it equals no other. Keys are compared as values of the contract's type ('07' is 7).
         """
         place = self.landing
-        address = row_sql(place.warehouse).address
+        address = place.warehouse.idiom.address
         obstacle = self.session.obstacle_to_moving(self.dataset.landing)
         if obstacle:
             raise NotApplicable(f"{obstacle}: copies of a row cannot be told apart")

@@ -8,7 +8,6 @@ from decimal import Decimal
 from mendline.errors import Rejected
 from mendline.quality.checks import Checks, RowCheck, text
 from mendline.quality.expectations import TableRule
-from mendline.quality.row_sql import row_sql
 from mendline.quality.sql_guard import fill
 from mendline.warehouses.base import Session
 
@@ -97,7 +96,7 @@ def measure(checks: Checks, session: Session) -> Measurement:
         *(f"count(DISTINCT k{number}) FILTER (WHERE f{number})" for number, _ in conflicts),
     ]
     columns = ", ".join([*flags, *key_flags]) or "1 AS one"
-    flagged = f"SELECT {columns} FROM {landing.table} WHERE {landing.where} {row_sql(landing.warehouse).fence}"
+    flagged = f"SELECT {columns} FROM {landing.table} WHERE {landing.where} {landing.warehouse.idiom.fence}"
     sql = f"SELECT {', '.join(counted)} FROM ({flagged}) AS flagged"
     total, failing, in_conflict, *rest = (int(number) for number in session.rows(sql)[0])
     counts = tuple(
@@ -173,7 +172,7 @@ def _metric(rule: TableRule, checks: Checks, session: Session) -> int:
         raise Rejected(f"`{checks.landing.name}` does not have {', '.join(rule.columns)}", operation="check")
     table, where, value = checks.landing.table, checks.landing.where, f"CAST({found[0]} AS VARCHAR)"
     listed = ", ".join(text(one) for one in rule.values)
-    matches = row_sql(checks.landing.warehouse).matches
+    matches = checks.landing.warehouse.idiom.matches
     if rule.kind == "duplicate":
         key = ", ".join(found)
         repeated = f"SELECT count(*) - 1 AS surplus FROM {table} WHERE {where} GROUP BY {key} HAVING count(*) > 1"

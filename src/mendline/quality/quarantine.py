@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mendline.errors import NotSupported, Rejected
-from mendline.quality.row_sql import row_sql
 from mendline.warehouses.base import Session, TableSchema, Warehouse
 from mendline.warehouses.names import relation, with_suffix
 
@@ -140,7 +139,7 @@ def set_aside(  # noqa: PLR0913 - the signature that the repairs agreed on; all 
 
 
 def _names(warehouse: Warehouse, table: str, schema: TableSchema, batch_id: str) -> dict[str, str]:
-    own = row_sql(warehouse)
+    own = warehouse.idiom
     return {
         "table": relation(warehouse, table),
         "quarantine": relation(warehouse, quarantine_of(table)),
@@ -174,7 +173,7 @@ def restore(session: Session, warehouse: Warehouse, table: str, *, incident_id: 
     call = [incident_id, stamp, stamp]
     expected = session.rows(f"SELECT count(*) FROM {quarantine} WHERE {OF_CALL}", call)[0][0]
     before = _count(session, target)
-    own, listed = row_sql(warehouse), [warehouse.quote(name) for name in schema.names]
+    own, listed = warehouse.idiom, [warehouse.quote(name) for name in schema.names]
     columns = own.columns_of(schema.columns, "payload")
     session.execute(f"{own.insert_into(target, listed)} SELECT {columns} FROM {quarantine} WHERE {OF_CALL}", call)
     session.execute(BACK_BESIDE.format(quarantine=quarantine, chosen=OF_CALL), call)
@@ -195,7 +194,7 @@ def restored_rows(warehouse: Warehouse, schema: TableSchema) -> str:
     Its parameters: incident id, time, time.
     """
     quarantine = relation(warehouse, quarantine_of(schema.table))
-    columns = row_sql(warehouse).columns_of(schema.columns, "payload")
+    columns = warehouse.idiom.columns_of(schema.columns, "payload")
     return f"SELECT {columns}, check_names AS mendline_check_names FROM {quarantine} WHERE {OF_CALL}"
 
 
@@ -215,7 +214,7 @@ def make_quarantine(session: Session, warehouse: Warehouse, table: str) -> None:
 def drop_temporary(session: Session, warehouse: Warehouse, *tables: str) -> None:
     """Drop temporary tables of this session, where they are."""
     for table in tables:
-        session.execute(f"DROP TABLE IF EXISTS {row_sql(warehouse).temporary}.{table}")
+        session.execute(f"DROP TABLE IF EXISTS {warehouse.idiom.temporary}.{table}")
 
 
 def _schema(session: Session, warehouse: Warehouse, table: str) -> TableSchema:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from mendline.errors import Rejected
 from mendline.quality.checks import RowCheck, text
 from mendline.quality.quarantine import drop_temporary, make_quarantine, quarantine_of
-from mendline.quality.row_sql import row_sql
 from mendline.warehouses.base import Session, TableSchema, Warehouse
 from mendline.warehouses.names import relation
 
@@ -152,7 +151,7 @@ def discard(session: Session, warehouse: Warehouse, table: str, incident_id: str
 
 
 def _names(warehouse: Warehouse, table: str, schema: TableSchema, incident_id: str) -> dict[str, str]:
-    own = row_sql(warehouse)
+    own = warehouse.idiom
     names = {
         "table": relation(warehouse, table),
         "quarantine": relation(warehouse, quarantine_of(table)),

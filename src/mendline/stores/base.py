@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from mendline.errors import InputError
 from mendline.incident import Answer, Incident, Outcome, Plan, Receipt
 from mendline.warehouses.base import TableSchema
 
@@ -253,3 +254,11 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def existing(store: Store, incident_id: str) -> IncidentRecord:
+    """The incident of that number. Raises: `InputError` when there is none."""
+    record = store.incident(incident_id)
+    if record is None:
+        raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists them")
+    return record

@@ -18,7 +18,7 @@ from mendline.report import terminal
 from mendline.report.escape import clean
 from mendline.scorecard import score
 from mendline.scorecard.score import is_open
-from mendline.stores.base import Feedback, IncidentRecord, Store
+from mendline.stores.base import Feedback, IncidentRecord, Store, existing
 from mendline.stores.sql import SqlStore
 from mendline.surfaces import tables
 from mendline.surfaces.output import put, put_json, screen
@@ -51,7 +51,7 @@ def incidents(config: Path, *, only_open: bool, as_json: bool) -> None:
 def show(config: Path, incident_id: str, form: Form) -> None:
     """Print one incident in one of its forms. Raises: `InputError` when there is none of that number."""
     with opened_store(load_config(config)) as store:
-        record = _existing(store, incident_id)
+        record = existing(store, incident_id)
     if form == "json":
         put_json(json.loads(to_json(record)))
     elif form == "markdown":
@@ -71,7 +71,7 @@ def feedback(config: Path, incident_id: str, said: Said) -> None:
         raise InputError("`--type right` and `--right-type` contradict each other; leave one out")
     type_right = False if right_type else None if said.type_word is None else said.type_word == "right"
     with opened_store(load_config(config)) as store:
-        record = _existing(store, incident_id)
+        record = existing(store, incident_id)
         if is_open(record):
             raise InputError(f"incident `{incident_id}` has not ended yet; judge it when it has")
         store.add_feedback(
@@ -108,13 +108,6 @@ def opened_store(config: Config) -> Iterator[Store]:
         yield store
     finally:
         store.close()
-
-
-def _existing(store: Store, incident_id: str) -> IncidentRecord:
-    record = store.incident(incident_id)
-    if record is None:
-        raise InputError(f"there is no incident `{incident_id}`; `mendline incidents` lists them")
-    return record
 
 
 def _type(word: str | None) -> str | None:

@@ -15,7 +15,6 @@ from mendline.quality.examine import Examination, Suspicion, examine
 from mendline.quality.holdings import changed_since, held_count
 from mendline.quality.measure import CheckCount, names_sql
 from mendline.quality.quarantine import SqlText, quarantine_of, restore, restored_rows, set_aside
-from mendline.quality.row_sql import row_sql
 from mendline.tools.base import ToolContext
 from mendline.warehouses.base import Session, Warehouse
 from mendline.warehouses.names import relation
@@ -318,7 +317,7 @@ def _warehouse(parameters: Mapping[str, Any], context: ToolContext) -> Warehouse
 
 def _checksum(session: Session, warehouse: Warehouse, table: str, where: str) -> list[str]:
     """Count and order-free hashes of the rows, as text (they outgrow what JSON numbers hold)."""
-    sums = row_sql(warehouse).checksum("t")
+    sums = warehouse.idiom.checksum("t")
     rows = session.rows(f"SELECT {sums} FROM (SELECT * FROM {relation(warehouse, table)} WHERE {where}) AS t")
     return [str(value) for value in rows[0]]
 

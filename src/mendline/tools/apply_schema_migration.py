@@ -14,7 +14,6 @@ from mendline.incident import Check, Declined, FindingVerdict, Plan, Receipt, fr
 from mendline.ledger import plan_key
 from mendline.quality.holdings import changed_since, held_count
 from mendline.quality.quarantine import quarantine_of, restore, set_aside
-from mendline.quality.row_sql import row_sql
 from mendline.schema.decide import Desired, Refusal, SetAside, decide
 from mendline.schema.examine import Examination, examine, history
 from mendline.schema.judge import judge
@@ -378,7 +377,7 @@ def _count(session: Session, warehouse: Warehouse, parameters: Mapping[str, Any]
 
 def _landing_rows(session: Session, warehouse: Warehouse, landing: str) -> list[str]:
     """Count and order-free hashes of the rows: whether a landing table still holds the load that it held."""
-    sums = row_sql(warehouse).checksum("t")
+    sums = warehouse.idiom.checksum("t")
     return [str(value) for value in session.rows(f"SELECT {sums} FROM {relation(warehouse, landing)} AS t")[0]]
 
 
