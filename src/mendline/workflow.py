@@ -86,6 +86,7 @@ class Life:
         self.remarks: list[str] = []  # what a model, where one is configured, could not be heard on
         self.diagnosis = NOTHING_KNOWN
         self.has_recovered = False
+        self.is_patient = True  # until a diagnosis has waited for a warehouse in vain
         self.question_count = 0
 
     def live(self) -> None:
@@ -130,6 +131,7 @@ class Life:
         as its tools, where the evidence left doubt.
         """
         hands, incident = self.hands, self.incident
+        self.is_patient = True
         with self.watch.phase("logs"):
             run = self._patiently(f"latest_run:{number}", lambda: hands.latest_run(incident), RunRef)
             log = self._patiently(f"retrieve_logs:{number}", lambda: hands.retrieve_logs(incident, run), LogExcerpt)
@@ -171,11 +173,25 @@ class Life:
         found: list[Finding] = []
         for name in self.hands.playbook.page(hypothesis.type).diagnostics:
 
-            def ask(name: str = name) -> tuple[Finding, ...]:
-                return self.hands.ask(name, self.hands.context(self.incident, log, belief, number))
+            def ask(name: str = name, *, is_patient: bool = False) -> tuple[Finding, ...]:
+                context = self.hands.context(self.incident, log, belief, number)
+                return self.hands.ask(name, replace(context, is_patient=is_patient))
 
-            found.extend(self._patiently(f"{name}:{hypothesis.type}:{number}", ask, tuple[Finding, ...]))
+            found.extend(self._asked(f"{name}:{hypothesis.type}:{number}", ask))
         return replace(hypothesis, findings=tuple(found))
+
+    def _asked(self, name: str, ask: Callable[..., tuple[Finding, ...]]) -> tuple[Finding, ...]:
+        """What a diagnostic finds, once a warehouse that is away is back; once per diagnosis it is waited for in vain.
+
+        What it then says of the rest of the world counts.
+        """
+        kind: Any = tuple[Finding, ...]
+        if self.is_patient:
+            try:
+                return self._patiently(name, lambda: ask(is_patient=True), kind)
+            except Unavailable:
+                self.is_patient = False
+        return self._patiently(f"{name}:as it is", ask, kind)
 
     def try_repair(self, number: int) -> Attempt | None:
         """Plan one repair and carry it out if the gate lets it; None when the playbook has nothing (more) to offer."""

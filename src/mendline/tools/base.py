@@ -43,7 +43,8 @@ class ToolContext:
 
     `classification` is the hypothesis under test (not always the first belief). `datasets` are the datasets that the
     failed stages read or load, most likely first. `findings` holds what diagnostics have said so far for this hypothesis.
-    `attempt` counts repairs tried for this incident, from 1; it is part of every idempotency key.
+    `attempt` counts repairs tried for this incident, from 1; it is part of every idempotency key. `is_patient`: the caller
+    waits for a warehouse that is away and asks again, so a diagnostic lets `Unavailable` pass instead of answering.
     """
 
     services: Services
@@ -53,6 +54,7 @@ class ToolContext:
     datasets: tuple[Dataset, ...]
     findings: tuple[Finding, ...] = ()
     attempt: int = 1
+    is_patient: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def is_of_an_earlier_run(self, dataset: Dataset) -> bool:
@@ -78,7 +80,8 @@ class Diagnostic(Protocol):
         """Examine the world and answer; never write.
 
         Gives one finding per dataset examined, most telling first, and at least one. A diagnostic that cannot reach what
-        it needs answers `cannot_tell` with the reason; it does not raise for it.
+        it needs answers `cannot_tell` with the reason; for a patient context it raises `Unavailable` while a warehouse is
+        away.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mendline.config import Dataset
-from mendline.errors import MendlineError
+from mendline.errors import MendlineError, Unavailable
 from mendline.incident import Finding, FindingVerdict
 from mendline.schema.examine import Examination, examine
 from mendline.schema.judge import judge
@@ -46,6 +46,8 @@ def _look(dataset: Dataset, context: ToolContext) -> Finding:
     try:
         seen = examine(dataset, context.services)
     except MendlineError as error:
+        if context.is_patient and isinstance(error, Unavailable):
+            raise
         return Finding(
             tool=NAME,
             verdict=FindingVerdict.CANNOT_TELL,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mendline.config import Dataset
-from mendline.errors import MendlineError
+from mendline.errors import MendlineError, Unavailable
 from mendline.incident import Finding, FindingVerdict
 from mendline.quality.examine import Examination, Suspicion, examine
 from mendline.quality.measure import CheckCount
@@ -52,6 +52,8 @@ class ProfileFailedBatch:
                 examination = examine(dataset, services.config, warehouse, session, suspicion)
                 last_good = _compared(snapshot, examination, session) if snapshot else None
         except MendlineError as error:
+            if context.is_patient and isinstance(error, Unavailable):
+                raise
             return Finding(
                 tool=NAME,
                 verdict=FindingVerdict.CANNOT_TELL,
