@@ -431,7 +431,7 @@ RETYPE = {
 def test_what_stands_in_the_way_of_another_type_is_named(postgres: Postgres, columns: str) -> None:
     with postgres.writing() as session:
         session.execute(f"CREATE TABLE narrow ({columns})")
-        found = session.obstacle_to_retype("narrow", "a")
+        found = session.obstacle_to("widen_column", "narrow", "a")
     assert RETYPE[columns] in found
     assert bool(found) is bool(RETYPE[columns])
 
@@ -439,12 +439,12 @@ def test_what_stands_in_the_way_of_another_type_is_named(postgres: Postgres, col
 def test_a_view_an_index_and_partitions_stand_in_the_way_too(postgres: Postgres) -> None:
     with postgres.writing() as session:
         session.execute("CREATE VIEW v AS SELECT i FROM t")
-        assert "view v" in session.obstacle_to_retype("t", "i")
+        assert "view v" in session.obstacle_to("widen_column", "t", "i")
         session.execute("CREATE TABLE u (i INTEGER, j INTEGER) PARTITION BY LIST (i)")
-        assert "partitions" in session.obstacle_to_retype("u", "j")
+        assert "partitions" in session.obstacle_to("widen_column", "u", "j")
         assert "partitioned" in session.obstacle_to_moving("u")
         session.execute("CREATE TABLE x (i INTEGER); CREATE INDEX by_i ON x (i)")
-        assert "index by_i" in session.obstacle_to_retype("x", "i")
+        assert "index by_i" in session.obstacle_to("widen_column", "x", "i")
         session.execute("CREATE TABLE g (i INTEGER, j INTEGER GENERATED ALWAYS AS (i) STORED)")
         assert "generated" in session.obstacle_to_moving("g")
         assert session.obstacle_to_moving("v")

@@ -51,7 +51,7 @@ def find_overflows(
                         type=column.type,
                         wider=kind,
                         failing_count=count,
-                        obstacle=session.obstacle_to_retype(target, column.name),
+                        obstacle=session.obstacle_to("widen_column", target, column.name),
                     )
                 )
     return tuple(found)
@@ -101,7 +101,11 @@ def narrow(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> No
     """Give a widened column its former type back, if it is still the one that was widened and its values allow it."""
     schema = session.schema(one["target"])
     column = schema.column(one["column"]) if schema else None
-    if column is None or column.type != one["wider"] or session.obstacle_to_retype(one["target"], one["column"]):
+    if (
+        column is None
+        or column.type != one["wider"]
+        or session.obstacle_to("widen_column", one["target"], one["column"])
+    ):
         return
     quoted, target = warehouse.quote(one["column"]), relation(warehouse, one["target"])
     cast = warehouse.safe_cast(quoted, one["type"])

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mendline.warehouses.ddl import Change
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -75,8 +77,8 @@ class Session(Protocol):
         """
         ...
 
-    def obstacle_to_retype(self, table: str, column: str) -> str:
-        """Why the type of a table's column may not be changed; "" when it may. No effect."""
+    def obstacle_to(self, change: Change, table: str, column: str) -> str:
+        """What stands in the way of a change of a table's column, as `ddl.TABLE` has it; "" when nothing does. No effect."""
         ...
 
     def obstacle_to_moving(self, table: str) -> str:

@@ -18,7 +18,7 @@ import duckdb
 from mendline.config import DuckDBWarehouse
 from mendline.errors import ConfigError, Rejected, Unavailable
 from mendline.warehouses.base import Column, Idiom, TableSchema
-from mendline.warehouses.ddl import ddl
+from mendline.warehouses.ddl import Change, ddl
 from mendline.warehouses.duckdb_sql import DuckDBIdiom
 from mendline.warehouses.lock_free import SCHEME, LockFreeFiles
 from mendline.warehouses.names import name_parts, relation
@@ -114,13 +114,16 @@ class _Session:
     def view_statements(self, view: str, sql: str) -> tuple[str, ...]:
         return (f"CREATE OR REPLACE VIEW {relation(self._warehouse, view)} AS {sql}",)
 
-    def obstacle_to_retype(self, table: str, column: str) -> str:
-        obstacles = ddl("duckdb", "widen_column").obstacles
+    def obstacle_to(self, change: Change, table: str, column: str) -> str:
+        obstacles = ddl("duckdb", change).obstacles
         for (kind,) in self.rows(_CONSTRAINED, [*self._place(table), column]):
             if kind in obstacles:
                 return f"`{table}.{column}` is under a {kind} constraint"
-        index = self._index_of(table)
-        return f"`{table}` has the index `{index}`" if index and "index" in obstacles else ""
+        index = self._index_of(table) if "index" in obstacles else ""
+        if index:
+            return f"`{table}` has the index `{index}`"
+        referring = self.rows(_REFERRED_TO, self._place(table)) if "reference" in obstacles else []
+        return f"a foreign key of `{referring[0][0]}` refers to `{table}`" if referring else ""
 
     def obstacle_to_moving(self, table: str) -> str:
         schema = self.schema(table)
@@ -157,6 +160,10 @@ _VIEW = f"SELECT sql FROM duckdb_views() WHERE {_WHERE} AND lower(view_name) = l
 _CONSTRAINED = f"""
 SELECT constraint_type FROM duckdb_constraints() WHERE {_WHERE} AND lower(table_name) = lower(?)
   AND list_contains(list_transform(constraint_column_names, lambda name: lower(name)), lower(?))"""
+_REFERRED_TO = """
+SELECT table_name FROM duckdb_constraints()
+WHERE database_name = current_database() AND constraint_type = 'FOREIGN KEY'
+  AND lower(schema_name) = lower(?) AND lower(referenced_table) = lower(?)"""
 _INDEXED = f"SELECT index_name FROM duckdb_indexes() WHERE {_WHERE} AND lower(table_name) = lower(?)"
 _KIND = """
 SELECT table_type FROM information_schema.tables

@@ -11,7 +11,7 @@ from typing import Any
 from mendline.config import PostgresWarehouse
 from mendline.errors import ConfigError, NotSupported, Rejected, Unavailable
 from mendline.warehouses.base import Column, Idiom, TableSchema
-from mendline.warehouses.ddl import ddl
+from mendline.warehouses.ddl import Change, ddl
 from mendline.warehouses.names import name_parts, relation
 from mendline.warehouses.postgres_casts import safe_cast
 from mendline.warehouses.postgres_catalogue import (
@@ -154,8 +154,8 @@ class _Session:
         kept = [str(statement) for (statement,) in self.rows(GRANTS, self._place(view))]
         return (f"DROP VIEW {name}", f"CREATE VIEW {name} AS {sql}", *kept)
 
-    def obstacle_to_retype(self, table: str, column: str) -> str:
-        obstacles = ddl("postgres", "widen_column").obstacles
+    def obstacle_to(self, change: Change, table: str, column: str) -> str:
+        obstacles = ddl("postgres", change).obstacles
         for kind, described in self.rows(IN_THE_WAY, [*self._place(table), column]):
             if kind in obstacles:
                 return f"`{table}.{column}` is used by {described}"
