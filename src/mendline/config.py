@@ -7,10 +7,12 @@ import re
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -34,7 +36,7 @@ ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 class Section(BaseModel):
     """A block of the file: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class CodeLocation(Section):
@@ -100,25 +102,129 @@ class PostgresWarehouse(Section):
 Warehouse = Annotated[DuckDBWarehouse | PostgresWarehouse, Field(discriminator="kind")]
 
 
-class HttpSource(Section):
-    """A source behind HTTP, for `check_api_status`."""
+def _url_parts(url: str, schemes: tuple[str, ...]) -> SplitResult:
+    """Take a URL apart; what is wrong is said without the URL, which may hold a secret."""
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole or not url.isprintable() or " " in url:
+        raise ValueError(f"it must be {' or '.join(f'{scheme}://HOST' for scheme in schemes)}, without blanks")
+    return parts
+
+
+def _is_http(url: SecretStr) -> SecretStr:
+    _url_parts(url.get_secret_value(), ("https", "http"))
+    return url
+
+
+def _is_http_proxy(url: SecretStr) -> SecretStr:
+    _url_parts(url.get_secret_value(), ("http",))
+    return url
+
+
+def _is_header_value(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not (text.isascii() and text.isprintable() and text == text.strip()):
+        raise ValueError(
+            "it has a line break, a blank at an end or a letter that is not ASCII; see how the variable is set"
+        )
+    return value
+
+
+HttpUrl = Annotated[SecretStr, AfterValidator(_is_http)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[SecretStr, AfterValidator(_is_header_value)]
+Host = Annotated[str, Field(pattern=r"^[^\s/@?#\[\]]+$")]
+
+
+class BasicAuth(Section):
+    """A user name and a password, sent to the source's own host alone."""
+
+    kind: Literal["basic"] = Field(description="How the source wants to be told who asks.")
+    username: str = Field(pattern=r"^[^:]+$", description="The user's name.")
+    password: SecretStr = Field(description="Use ${VARIABLE}.")
+
+
+class BearerAuth(Section):
+    """A token, sent to the source's own host alone."""
+
+    kind: Literal["bearer"] = Field(description="How the source wants to be told who asks.")
+    token: HeaderValue = Field(description="Use ${VARIABLE}.")
+
+
+class NetworkSource(Section):
+    """What every source has that is asked over the network."""
+
+    timeout_seconds: float = Field(
+        default=10.0, gt=0, le=300, description="How long a probe may take in all, from the name to the last byte."
+    )
+    status_page: HttpUrl | None = Field(
+        default=None,
+        description="A page about the source's health, read beside the probe and without credentials: the status.json of an "
+        "Atlassian Statuspage (https://HOST/api/v2/status.json), of any other page only whether it answers.",
+    )
+
+
+class TlsSource(NetworkSource):
+    """What every source has whose certificate is looked at."""
+
+    ca_file: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) to trust for this source beside those of the system, relative to mendline.yaml.",
+    )
+
+
+class HttpSource(TlsSource):
+    """A source behind HTTP, for `check_api_status`. Only its own host is asked; a redirect is told, not followed."""
 
     kind: Literal["http"] = Field(description="The kind of source.")
-    url: str = Field(description="The URL that a healthy source answers (a cheap one; Mendline only sends GET).")
-    headers: dict[str, str] = Field(
+    url: HttpUrl = Field(
+        description="The URL that a healthy source answers by itself, without a redirect (a cheap one; Mendline only sends GET)."
+    )
+    headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict, description="Sent with each probe; use ${VARIABLE} for secrets."
+    )
+    auth: Annotated[BasicAuth | BearerAuth, Field(discriminator="kind")] | None = Field(
+        default=None, description="The stage's own credentials, in place of an `Authorization` header."
     )
     expect_content_type: str | None = Field(
         default=None, description="e.g. application/json: another type means the source is not itself."
     )
-    timeout_seconds: float = Field(default=10.0, gt=0, description="How long a probe may take.")
+    proxy: Annotated[SecretStr, AfterValidator(_is_http_proxy)] | None = Field(
+        default=None,
+        description="http://USER:PASSWORD@HOST:PORT, where the source is only reached through a proxy. The environment's "
+        "HTTP_PROXY and its like are not read.",
+    )
+
+    @model_validator(mode="after")
+    def _one_authorization(self) -> HttpSource:
+        in_url = "@" in urlsplit(self.url.get_secret_value()).netloc
+        in_headers = any(name.lower() == "authorization" for name in self.headers)
+        if in_url + in_headers + (self.auth is not None) > 1:
+            raise ValueError(
+                "credentials are given twice; keep one of `auth`, an `Authorization` header and those in `url`"
+            )
+        return self
 
 
-class DatabaseSource(Section):
-    """A source database; Mendline only reads its catalogue."""
+class TcpSource(TlsSource):
+    """A source that is no HTTP (SFTP, FTP, a broker ...): whether its name, its port and its certificate are well."""
+
+    kind: Literal["tcp"] = Field(description="The kind of source.")
+    host: Host = Field(description="Its name or address.")
+    port: int = Field(ge=1, le=65535, description="Its port.")
+    tls: bool = Field(
+        default=False, description="Whether the connection begins with TLS; its certificate is then checked."
+    )
+
+
+class DatabaseSource(NetworkSource):
+    """A source database: whether it lets Mendline in and answers `SELECT 1`."""
 
     kind: Literal["database"] = Field(description="The kind of source.")
-    url: str = Field(description="A SQLAlchemy URL; use ${VARIABLE} for secrets.")
+    url: SecretStr = Field(description="A SQLAlchemy URL; use ${VARIABLE} for secrets.")
 
 
 class FileSource(Section):
@@ -128,7 +234,7 @@ class FileSource(Section):
     path: str = Field(description="A path or glob, relative to mendline.yaml.")
 
 
-Source = Annotated[HttpSource | DatabaseSource | FileSource, Field(discriminator="kind")]
+Source = Annotated[HttpSource | TcpSource | DatabaseSource | FileSource, Field(discriminator="kind")]
 
 
 class Quality(Section):
@@ -166,6 +272,12 @@ class Dataset(Section):
         default=None,
         description="A SQL predicate that selects the current batch in a landing table that accumulates; default: the whole "
         "table. One by the latest day in it, `day = (SELECT max(day) FROM ...)`, cannot notice a day without rows.",
+    )
+    positional: bool | None = Field(
+        default=None,
+        description="true: values are put into the landing table, or from it into the targets, by position and not by name (CSV "
+        "without names, `INSERT ... SELECT *`), so no change of columns is ever made up for. false: always by name. Default: not "
+        "known, and looked for in the names and the values.",
     )
     source: Name | None = Field(default=None, description="The entry of `sources` it comes from.")
     quality: Quality = Quality()
@@ -295,6 +407,16 @@ class Policy(Section):
     )
     min_rename_score: float = Field(
         default=0.8, ge=0, le=1, description="How alike two columns must be, by name and by values."
+    )
+    added_columns: Literal["add", "leave_out"] = Field(
+        default="leave_out",
+        description="What becomes of a column that the source has added. `leave_out`: a stage that reads the contract view goes on "
+        "without it. `add`: the `targets` that have all other columns get it too, nullable and at the end.",
+    )
+    null_relaxing: Literal["apply", "propose"] = Field(
+        default="propose",
+        description="Whether a target's NOT NULL may be dropped where NULLs appear in a column that the contract calls optional "
+        "(never a key, never a number). Else rows are set aside, within `quality.max_failing_fraction`.",
     )
 
 

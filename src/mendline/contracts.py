@@ -94,6 +94,7 @@ def load_contract(path: Path, schema_name: str | None, *, dialect: str = "duckdb
         runbook=_runbook(item.authoritativeDefinitions, item.customProperties)
         or _runbook(document.authoritativeDefinitions, document.customProperties),
         description=item.description or (document.description and document.description.purpose) or "",
+        is_frozen=_is_frozen(item.customProperties) or _is_frozen(document.customProperties),
     )
 
 
@@ -187,7 +188,20 @@ def _column(item: SchemaProperty, name: str, place: _Place) -> ContractColumn:
         allowed_values=tuple(_text(value) or "" for value in values),
         references=references[0] if references else None,
         description=item.description or "",
+        aliases=tuple(_aliases(item, name, place)),
     )
+
+
+def _aliases(item: SchemaProperty, name: str, place: _Place) -> Iterator[str]:
+    """`physicalName` (what it is called in the table) and the custom property `previousName` (a name or several)."""
+    prefix = name.removesuffix(item.name or "")
+    said = [one.value for one in item.customProperties or [] if (one.property or "").lower() == "previousname"]
+    for value in (item.physicalName, *said):
+        for other in value if isinstance(value, list) else [value]:
+            if other is not None and not isinstance(other, str):
+                raise place.wrong(f"`previousName` must be a name or a list of names, found {other!r}")
+            if other and f"{prefix}{other}" != name:
+                yield f"{prefix}{other}"
 
 
 def _logical_type(item: SchemaProperty, place: _Place) -> str:
@@ -389,3 +403,8 @@ def _runbook(definitions: list[AuthoritativeDefinition] | None, properties: list
         if (item.property or "").lower() == "runbook" and item.value:
             return str(item.value)
     return None
+
+
+def _is_frozen(properties: list[CustomProperty] | None) -> bool:
+    """Whether the custom property `frozen` is true."""
+    return any((item.property or "").lower() == "frozen" and item.value is True for item in properties or [])

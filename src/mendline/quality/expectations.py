@@ -67,7 +67,8 @@ class ContractColumn:
 
     `logical_type` uses the words of `warehouses.base.Column`; an ODCS `integer` without a width is "bigint", a `number`
     without a physical type "double". `physical_type` is the contract's own spelling, None when it has none. Limits are
-    text, to be compared in the column's own type. `references` is "dataset.column".
+    text, to be compared in the column's own type. `references` is "dataset.column". `aliases` are the other names under which
+    the contract knows it: what it is called in the table, what it was called before.
     """
 
     name: str
@@ -86,6 +87,7 @@ class ContractColumn:
     allowed_values: tuple[str, ...] = ()
     references: str | None = None
     description: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,7 @@ class TableRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """What one dataset must be."""
+    """What one dataset must be. `is_frozen`: its owner says that no table's columns may change."""
 
     name: str
     columns: tuple[ContractColumn, ...]
@@ -127,6 +129,7 @@ class Contract:
     owner: str | None = None
     runbook: str | None = None
     description: str = ""
+    is_frozen: bool = False
 
     def column(self, name: str) -> ContractColumn | None:
         """The column of that name, whatever the case; None when there is none."""
