@@ -15,6 +15,7 @@ from mendline.stores.base import ColumnProfile, Snapshot
 from mendline.tools.base import Services
 from mendline.warehouses.base import Column, Session, TableSchema, Values, Warehouse
 from mendline.warehouses.names import relation
+from mendline.warehouses.traits import traits_of
 from mendline.warehouses.types import leaves
 
 LOG = logging.getLogger("mendline")
@@ -95,6 +96,7 @@ def take_snapshot(dataset: Dataset, run_id: str, warehouse: Warehouse) -> Snapsh
         flat = leaves(schema, warehouse.dialect)
         row_count, profiles = profile(session, warehouse, dataset, schema, flat.columns)
         view_sql = session.view_sql(dataset.view) if dataset.view else None
+        traits = traits_of(session, warehouse, dataset.landing)
     return Snapshot(
         dataset=dataset.name,
         run_id=run_id,
@@ -103,6 +105,7 @@ def take_snapshot(dataset: Dataset, run_id: str, warehouse: Warehouse) -> Snapsh
         row_count=row_count,
         profiles=profiles,
         view_sql=view_sql,
+        traits=traits,
     )
 
 

@@ -37,6 +37,7 @@ class Snapshot:
     """The schema and profile of one dataset's landing table after one good run; `schema` is flattened to leaves.
 
     `view_sql` is the contract view's SELECT then, None without a view: some engines drop a view with the table it reads.
+    `traits` are the keys, checks, collations and the like of the table's columns; None when they were not looked at.
     """
 
     dataset: str
@@ -46,6 +47,7 @@ class Snapshot:
     row_count: int
     profiles: tuple[ColumnProfile, ...] = ()
     view_sql: str | None = None
+    traits: dict[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
