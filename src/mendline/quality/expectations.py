@@ -135,6 +135,12 @@ class Contract:
         """The column of that name, whatever the case; None when there is none."""
         return next((column for column in self.columns if column.name.lower() == name.lower()), None)
 
+    def known_as(self, name: str) -> ContractColumn | None:
+        """The column of that name, else the one that has it among its aliases."""
+        wanted = name.lower()
+        also = (column for column in self.columns if wanted in {alias.lower() for alias in column.aliases})
+        return self.column(name) or next(also, None)
+
     @property
     def key(self) -> tuple[str, ...]:
         """The primary key's columns, in the contract's order; empty when the contract names none."""
