@@ -140,7 +140,8 @@ def test_mendline_yaml_is_valid_and_follows_the_world_when_it_is_cloned(world: W
     for name in ("crm", "carrier"):
         source = config.sources[name]
         assert source.kind == "http"
-        answer = httpx.get(source.url, headers=source.headers)
+        headers = {key: value.get_secret_value() for key, value in source.headers.items()}
+        answer = httpx.get(source.url.get_secret_value(), headers=headers)
         assert (answer.status_code, answer.headers["content-type"]) == (200, source.expect_content_type)
 
 
