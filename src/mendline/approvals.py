@@ -13,13 +13,13 @@ from mendline.stores.base import Approval, Store, existing
 
 WAITING = "awaiting approval"  # the phase of an incident
 TOPIC = "approval"  # what wakes its workflow
-OF_NO_MATTER = frozenset({"summary", "confidence", "wait_seconds", "max_attempts"})
+OF_NO_MATTER = frozenset({"summary", "confidence", "wait_seconds", "max_attempts", "evidence"})
 
 
 def digest(plan: Plan) -> str:
     """Name what a plan would do: equal for two plans exactly when they would do the same to the same world.
 
-    How sure it is and how long it waits first are left out.
+    How sure it is, what that rests on, and how long it waits first are left out.
     """
     does = {key: value for key, value in json.loads(to_json(plan)).items() if key not in OF_NO_MATTER}
     return hashlib.sha256(json.dumps(does, sort_keys=True).encode()).hexdigest()[:16]

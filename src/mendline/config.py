@@ -284,6 +284,55 @@ class Dataset(Section):
     runbook: str | None = Field(default=None, description="A link; default: the contract's.")
 
 
+class Adjustment(Section):
+    """One number or word of a stage's configuration that `retry_with_backoff` may change, for its re-runs only."""
+
+    stage: str = Field(description="The stage whose failure it answers.")
+    path: str = Field(
+        pattern=r"^[^.\s]+(\.[^.\s]+)*$",
+        description="The dotted place in the engine's run configuration, e.g. `ops.extract_orders.config.page_size`.",
+    )
+    on: tuple[FailureType, ...] = Field(min_length=1, description="The failure types it is meant for.")
+    subtypes: tuple[str, ...] = Field(
+        default=(), description="Only for these, e.g. `out_of_memory`, `timeout`; default: all of the types."
+    )
+    multiply_by: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Each further re-run has the value of the one before times this; a whole number stays one.",
+    )
+    set_to: bool | int | float | str | None = Field(default=None, description="One other value, instead of a factor.")
+    min: float | None = Field(
+        default=None, allow_inf_nan=False, description="The least value; needed with a factor below 1."
+    )
+    max: float | None = Field(
+        default=None, allow_inf_nan=False, description="The greatest value; needed with a factor above 1."
+    )
+    default: int | float | None = Field(
+        default=None, description="What the stage uses when the run's configuration does not say; to multiply it."
+    )
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Adjustment:
+        if (self.multiply_by is None) == (self.set_to is None):
+            raise ValueError("give exactly one of `multiply_by` and `set_to`")
+        if self.multiply_by == 1:
+            raise ValueError("`multiply_by: 1` changes nothing")
+        if self.multiply_by is not None and (self.min if self.multiply_by < 1 else self.max) is None:
+            raise ValueError(f"`multiply_by: {self.multiply_by:g}` needs `{'min' if self.multiply_by < 1 else 'max'}`")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"`min` ({self.min:g}) is above `max` ({self.max:g})")
+        for name, value in (("set_to", self.set_to), ("default", self.default)):
+            if isinstance(value, int | float) and not isinstance(value, bool) and not self.is_within(value):
+                raise ValueError(f"`{name}` ({value:g}) is not between `min` and `max`")
+        return self
+
+    def is_within(self, value: float) -> bool:
+        """Whether a value keeps the bounds."""
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+
 class Pipeline(Section):
     """One pipeline (a Dagster job)."""
 
@@ -299,13 +348,21 @@ class Pipeline(Section):
     stage_sources: dict[str, Name] = Field(
         default_factory=dict, description="stage -> entry of `sources`, for stages without a dataset."
     )
+    adjustable: tuple[Adjustment, ...] = Field(
+        default=(),
+        description="What `retry_with_backoff` may change of the run's configuration, step by step, within bounds; default: "
+        "nothing.",
+    )
 
 
 class Rule(Section):
     """One line of policy; the first rule that matches decides."""
 
     action: str = Field(default="*", description="A repair's name, or * for all.")
-    type: FailureType | Literal["*"] = Field(default="*", description="A failure type, or * for all.")
+    type: FailureType | Literal["*"] = Field(
+        default="*",
+        description="A failure type, or * for all; but only a rule that names RESOURCE or UNKNOWN lets anything be done for it.",
+    )
     pipeline: str = Field(default="*", description="A pipeline's name, or * for all.")
     dataset: str = Field(default="*", description="A dataset's name, or * for all.")
     min_confidence: float = Field(

@@ -34,7 +34,7 @@ T = TypeVar("T")
 LOG = logging.getLogger("mendline")
 
 # Bump only when a pending workflow's recorded steps no longer fit the code: DBOS resumes its own version only.
-APPLICATION_VERSION = "incident-v2"
+APPLICATION_VERSION = "incident-v3"
 DATABASE_FILE = "workflows.db"
 LOCK_FILE = "workflows.lock"
 SCHEMA = "mendline_workflows"  # of the journal in PostgreSQL

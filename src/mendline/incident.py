@@ -175,6 +175,25 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfigChange:
+    """One value that a re-run has instead of the scheduled one, at a dotted place of the engine's run configuration.
+
+    `before` is None where the configuration says nothing.
+    """
+
+    stage: str
+    path: str
+    before: Any
+    after: Any
+
+    @property
+    def summary(self) -> str:
+        """What changes, in short: "page_size 1000 -> 500"."""
+        before = "its default" if self.before is None else self.before
+        return f"{self.path.rpartition('.')[2]} {before} -> {self.after}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a repair would do, decided and complete; making it has no effect.
 
@@ -183,7 +202,8 @@ class Plan:
     [0, 1] is the belief that this plan is right (never above the classification's). `moved_row_count` counts the rows of
     data that it moves (a view or a type alone moves none). `rerun_stages` names stages to re-run
     for verification besides the incident's failed ones and their downstreams. `wait_seconds` is how long to sleep (durably)
-    before `apply`; `max_attempts` is how often this repair may be tried, 0 for the policy's number.
+    before `apply`; `max_attempts` is how often this repair may be tried, 0 for the policy's number. `changes` hold for the
+    re-run alone. `evidence` says in sentences why it is held to be safe, or that this cannot be told.
     """
 
     repair: str
@@ -199,6 +219,8 @@ class Plan:
     rerun_stages: tuple[str, ...] = ()
     wait_seconds: float = 0.0
     max_attempts: int = 0
+    changes: tuple[ConfigChange, ...] = ()
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 from mendline.config import ChangeWindow, Policy, Rule
 from mendline.errors import ConfigError
 from mendline.history import EMPTY, Event, History, day_of
-from mendline.incident import Classification, Plan
+from mendline.incident import Classification, FailureType, Plan
 
 Word = Literal["auto", "ask", "suggest", "off"]
 STRICTEST_FIRST: tuple[Word, ...] = ("off", "suggest", "ask", "auto")
 STAGE_FAILURE_DAYS = 7.0
+ESCALATED_BY_DEFAULT = frozenset({FailureType.RESOURCE, FailureType.UNKNOWN})
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 # What no rule can allow, by what a statement begins with: (pattern, what it would do).
@@ -89,7 +90,8 @@ def decide(policy: Policy, plan: Plan, classification: Classification, situation
 def rule_on(policy: Policy, plan: Plan, classification: Classification, pipeline: str) -> Ruling:
     """The rules' own word on one plan: the first that matches counts, and none means the default, which never acts.
 
-    A rule with `min_confidence` matches only when both the classification and the plan are at least that sure. A plan is
+    A rule for all types lets nothing happen to what escalates by default (RESOURCE, UNKNOWN). A rule with
+    `min_confidence` matches only when both the classification and the plan are at least that sure. A plan is
     never allowed more than a surer one would be, in whatever order the rules stand.
     """
     sure = min(classification.confidence, plan.confidence)
@@ -116,7 +118,7 @@ def sentences(policy: Policy) -> Iterator[str]:
     """What the policy allows and what limits it, one sentence each."""
     for rule in policy.rules:
         yield (
-            f"{rule.decision} `{rule.action}` for {rule.type} on pipeline `{rule.pipeline}`,"
+            f"{rule.decision} `{rule.action}` for {_types(rule)} on pipeline `{rule.pipeline}`,"
             f" dataset `{rule.dataset}`, when at least {rule.min_confidence:.2f} sure"
         )
     yield f"everything else is {'only suggested' if policy.default == 'suggest' else 'off'}"
@@ -234,7 +236,22 @@ def _is_stricter(one: Word, other: Word) -> bool:
 def _names(rule: Rule, plan: Plan, classification: Classification, pipeline: str) -> bool:
     return (
         rule.action in ("*", plan.repair)
-        and rule.type in ("*", classification.type)
+        and _covers(rule, classification.type)
         and rule.pipeline in ("*", pipeline)
         and rule.dataset in ("*", plan.dataset)
     )
+
+
+def _types(rule: Rule) -> str:
+    """The types that a rule speaks of, in words."""
+    if rule.type != "*":
+        return rule.type.value
+    left_out = [kind for kind in sorted(ESCALATED_BY_DEFAULT) if not _covers(rule, kind)]
+    return f"every type but {' and '.join(left_out)}" if left_out else "every type"
+
+
+def _covers(rule: Rule, kind: FailureType) -> bool:
+    """Whether a rule speaks of a type. What escalates by default acts only under a rule that calls it by its name."""
+    if rule.type == "*" and kind in ESCALATED_BY_DEFAULT:
+        return not _is_stricter("suggest", rule.decision)
+    return rule.type in ("*", kind)

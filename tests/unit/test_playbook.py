@@ -17,7 +17,9 @@ def test_the_built_in_tree_has_a_page_for_every_type_and_only_escalates_what_it_
         FailureType.SCHEMA_CHANGE,
         FailureType.DATA_QUALITY,
         FailureType.API_FAILURE,
+        FailureType.RESOURCE,
     }
+    assert playbook.page(FailureType.RESOURCE).repairs == ("retry_with_backoff",)
 
 
 def test_a_page_of_the_users_own_replaces_the_built_in_one_and_leaves_the_others(tmp_path: Path) -> None:

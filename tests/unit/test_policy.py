@@ -62,6 +62,27 @@ def test_auto_is_only_ever_said_by_a_rule_that_matches(
     assert (decision == "auto") == (kind is named and confidence >= floor)
 
 
+@given(
+    words=st.lists(st.sampled_from(["auto", "ask", "suggest", "off"]), max_size=4),
+    confidence=st.floats(0, 1),
+    kind=st.sampled_from([FailureType.RESOURCE, FailureType.UNKNOWN]),
+)
+def test_no_rule_without_the_name_lets_what_escalates_by_default_do_more_than_be_suggested(
+    words: list[Any], confidence: float, kind: FailureType
+) -> None:
+    others = [Rule(type=other, decision="auto") for other in FailureType if other is not kind]
+    policy = Policy(rules=(*(Rule(decision=word) for word in words), *others))
+    assert rule_on(policy, plan(), belief(kind, confidence), "p").decision in ("suggest", "off")
+    named = policy.model_copy(update={"rules": (Rule(type=kind, decision="auto"), *policy.rules)})
+    assert rule_on(named, plan(), belief(kind, confidence), "p").decision == "auto"
+
+
+def test_a_rule_for_all_types_still_forbids_what_escalates_by_default() -> None:
+    policy = Policy(rules=(Rule(decision="off"), Rule(type=FailureType.RESOURCE, decision="auto")))
+    assert rule_on(policy, plan(), belief(FailureType.RESOURCE), "p").decision == "off"
+    assert "every type but RESOURCE and UNKNOWN" in next(sentences(AUTO))
+
+
 AT = datetime(2026, 11, 23, 2, 30, tzinfo=UTC)  # a Monday
 CATALOGUE = frozenset({"apply_schema_migration", "apply_quality_filter", "retry_with_backoff"})
 STRICTNESS = ("off", "suggest", "ask", "auto")

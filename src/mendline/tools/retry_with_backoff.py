@@ -4,69 +4,82 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mendline.config import Retry
-from mendline.errors import Unavailable
-from mendline.incident import Check, Declined, Plan, Receipt
+from mendline.engines.base import TAG_ATTEMPT, TAG_INCIDENT, RunDescription
+from mendline.errors import RefusedByPolicy, Unavailable
+from mendline.incident import Check, Declined, Plan, Receipt, from_json
 from mendline.ledger import plan_key
 from mendline.probing import PERMANENT, probe, stage_sources
+from mendline.reruns.adjusting import Step, next_step, scheduled_config
+from mendline.reruns.facts import begun_stages, read_facts
+from mendline.reruns.safety import Judgement, Safety, judge
 from mendline.tools.base import ToolContext
 
 RETRY_AFTER = re.compile(r"retry[-_ ]after['\"]?\s*[:=]?\s*['\"]?(\d{1,6})\b", re.IGNORECASE)
+UNSURE_CONFIDENCE = 0.5  # of a plan of which nobody can tell that repeating is safe
 
 
 class RetryWithBackoff:
     """Exponential backoff with full jitter; the re-run itself is the verification, started once per attempt.
+
+    Whether a repeat is safe is read from what the failed run left (`reruns.safety`). Where the team allows it
+    (`adjustable`), the stage runs with other values, one step further with each attempt.
 
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 (full jitter); RFC 9110 section 10.2.3
     (Retry-After).
     """
 
     name = "retry_with_backoff"
-    risk = "repeats a stage; the stage must bear being repeated (see `never_rerun`)"
+    risk = "repeats a stage; declined when the stage would write a second time what it has written"
     cannot_undo = "requests that the stage sent again; nothing else is changed"
 
     def plan(self, context: ToolContext) -> Plan | Declined:
-        """Decide the wait for this attempt; decline what no retry can heal."""
-        refusal = _permanent(context)
-        if refusal:
-            return Declined(
-                repair=self.name, reason=refusal, needed="credentials, an address or a request that is valid"
-            )
-        retry = context.services.config.retry
-        asked = _asked_wait(context)
-        if asked is not None and asked > retry.max_wait_seconds:
-            reason = f"the source asks to wait {asked:.0f} s, more than `retry.max_wait_seconds` ({retry.max_wait_seconds:.0f} s)"
-            return Declined(repair=self.name, reason=reason, needed="a later re-run by hand")
-        wait = max(backoff(retry, context.incident.fingerprint, context.attempt), asked or 0.0)
-        spent = sum(backoff(retry, context.incident.fingerprint, earlier) for earlier in range(1, context.attempt))
-        if spent + wait > retry.max_total_seconds:
-            return Declined(repair=self.name, reason=f"the retry budget of {retry.max_total_seconds:.0f} s is used up")
+        """Decide the wait and the configuration of this attempt; decline what no retry can heal, and what would do harm.
+
+        `parameters`: `safety`, the verdict that the gate rules on.
+        """
+        wait = _wait(context)
+        if isinstance(wait, Declined):
+            return wait
+        chain = context.services.engines[context.incident.engine].run_chain(context.incident.failures[0].root_run_id)
+        judged = judge(read_facts(context.incident, context.services))
+        step = _step(chain, context)
+        if refusal := _spent(chain, context) or _stuck(step, chain, context) or _harmful(judged):
+            return refusal
+        belief = context.classification.confidence
         return Plan(
             repair=self.name,
             key=plan_key(context.incident.fingerprint, self.name, context.attempt),
-            summary=f"wait {wait:.1f} s, see that the source is well, then re-run {', '.join(context.incident.stages)}",
-            confidence=context.classification.confidence,
+            summary=_summary(wait, step, judged, context),
+            parameters={"safety": judged.safety.value},
+            confidence=min(belief, UNSURE_CONFIDENCE) if judged.safety is Safety.UNSURE else belief,
             is_reversible=False,
-            undo_summary="nothing to undo: only the stage's own, repeatable work is repeated",
+            undo_summary="nothing to undo: only the stage's own work is repeated",
             wait_seconds=wait,
-            max_attempts=retry.max_attempts,
+            max_attempts=context.services.config.retry.max_attempts,
+            changes=step.changes,
+            evidence=judged.evidence,
         )
 
     def is_done(self, plan: Plan, context: ToolContext) -> bool:
-        intent = context.services.store.intent(plan.key)
-        return intent is not None and intent.receipt is not None
+        return _receipt(plan, context) is not None
 
     def apply(self, plan: Plan, context: ToolContext) -> Receipt:
-        """Let the re-run go ahead, or say that the source is still unwell.
+        """Let the re-run go ahead, or say that the source is still unwell or a twin at work.
 
-        Raises: `Unavailable` while a probe says so; the next attempt waits longer.
+        Raises: `Unavailable` then, and when a repeat looks less safe than it was ruled on (the next attempt is planned with
+        that); `RefusedByPolicy` when it would do harm now.
         """
+        if receipt := _receipt(plan, context):
+            return receipt
         for name, _, source in stage_sources(context):
             data = probe(source, context.services.config)
             if not data["healthy"]:
                 raise Unavailable(f"source `{name}` is still not well: {data['error']}", system=name, operation="probe")
+        _require_still_safe(plan, context)
         receipt = Receipt(
             repair=self.name, key=plan.key, applied_at=datetime.now(UTC), summary=f"waited {plan.wait_seconds:.1f} s"
         )
@@ -92,15 +105,34 @@ def backoff(retry: Retry, incident: str, attempt: int) -> float:
     return float(ceiling * (int.from_bytes(digest[:8]) + 1) / 2**64)
 
 
-def _permanent(context: ToolContext) -> str:
-    status = next((int(text) for text in context.classification.entities.get("status", ()) if text.isdigit()), None)
-    if status in PERMANENT:
-        return f"the log shows HTTP {status}, which the same request will get again"
+def _wait(context: ToolContext) -> float | Declined:
+    """How long to wait before this attempt; declined when no wait that is allowed heals it."""
+    retry, incident = context.services.config.retry, context.incident.fingerprint
+    if refusal := _permanent(context):
+        return refusal
+    asked = _asked_wait(context)
+    if asked is not None and asked > retry.max_wait_seconds:
+        reason = f"the source asks to wait {asked:.0f} s, more than `retry.max_wait_seconds` ({retry.max_wait_seconds:.0f} s)"
+        return _declined(reason, "a later re-run by hand")
+    wait = max(backoff(retry, incident, context.attempt), asked or 0.0)
+    spent = sum(backoff(retry, incident, earlier) for earlier in range(1, context.attempt))
+    if spent + wait > retry.max_total_seconds:
+        return _declined(f"the retry budget of {retry.max_total_seconds:.0f} s is used up")
+    return wait
+
+
+def _permanent(context: ToolContext) -> Declined | None:
     finding = context.finding("check_api_status")
-    probed = finding.data.get("status") if finding else None
-    if probed in PERMANENT:
-        return f"the probe got HTTP {probed}, which the same request will get again"
-    return ""
+    data = finding.data if finding else {}
+    if data.get("permanent"):
+        return _declined(f"no retry heals it: {finding.summary if finding else ''}", str(data.get("needed", "")))
+    status = next((int(text) for text in context.classification.entities.get("status", ()) if text.isdigit()), None)
+    needed = "credentials, an address or a request that is valid"
+    if status in PERMANENT:
+        return _declined(f"the log shows HTTP {status}, which the same request will get again", needed)
+    if data.get("status") in PERMANENT:
+        return _declined(f"the probe got HTTP {data['status']}, which the same request will get again", needed)
+    return None
 
 
 def _asked_wait(context: ToolContext) -> float | None:
@@ -110,3 +142,77 @@ def _asked_wait(context: ToolContext) -> float | None:
         return float(asked)
     found = RETRY_AFTER.search(context.log.text)
     return float(found.group(1)) if found and context.attempt == 1 else None
+
+
+def _spent(chain: Sequence[RunDescription], context: ToolContext) -> Declined | None:
+    """Runs that people or the engine started count too: the budget is that of the stage, not ours."""
+    limit = context.services.config.retry.max_attempts
+    begun = begun_stages(chain, context.incident)
+    count = sum(1 for run in chain if any(run.stage_states.get(s, "skipped") != "skipped" for s in begun))
+    if count > limit:
+        return _declined(f"it was run {count} times already, and `retry.max_attempts` allows {limit} repeats")
+    return None
+
+
+def _step(chain: Sequence[RunDescription], context: ToolContext) -> Step:
+    incident = context.incident
+    settings = context.services.config.pipelines[incident.pipeline]
+    stages = incident.stages or begun_stages(chain, incident)
+    return next_step(
+        settings.adjustable, context.classification, stages, scheduled_config(chain, incident), chain[-1].config
+    )
+
+
+def _stuck(step: Step, chain: Sequence[RunDescription], context: ToolContext) -> Declined | None:
+    """Declined when another configuration is what this failure asks for, and there is none (any more)."""
+    if step.is_meant and not step.has_moved:
+        return _declined("; ".join(step.obstacles), "another bound, or more of what ran out")
+    if step.changes and _was_refused(chain, context):
+        return _declined("the engine did not start the re-run with the changed configuration", "a place that it knows")
+    return None
+
+
+def _was_refused(chain: Sequence[RunDescription], context: ToolContext) -> bool:
+    """Whether the attempt before this one was let go ahead with changes, and no run came of it."""
+    number = str(context.attempt - 1)
+    key = plan_key(context.incident.fingerprint, RetryWithBackoff.name, context.attempt - 1)
+    intent = context.services.store.intent(key)
+    if intent is None or intent.receipt is None or not from_json(Plan, intent.plan_json).changes:
+        return False
+    own = {TAG_INCIDENT: context.incident.id, TAG_ATTEMPT: number}
+    return not any(own.items() <= run.tags.items() for run in chain)
+
+
+def _harmful(judged: Judgement) -> Declined | None:
+    if judged.safety is not Safety.UNSAFE:
+        return None
+    return _declined("; ".join(judged.evidence), judged.needed)
+
+
+def _declined(reason: str, needed: str = "") -> Declined:
+    return Declined(repair=RetryWithBackoff.name, reason=reason, needed=needed)
+
+
+def _summary(wait: float, step: Step, judged: Judgement, context: ToolContext) -> str:
+    changed = ", ".join(change.summary for change in step.changes)
+    with_changes = f" with {changed} (for this re-run only)" if changed else ""
+    well = ", see that the source is well" if any(stage_sources(context)) else ""
+    doubt = "; whether that is safe cannot be told" if judged.safety is Safety.UNSURE else ""
+    stages = ", ".join(context.incident.stages) or "what failed"
+    return f"wait {wait:.1f} s{well}, then re-run {stages}{with_changes}{doubt}"
+
+
+def _receipt(plan: Plan, context: ToolContext) -> Receipt | None:
+    intent = context.services.store.intent(plan.key)
+    return intent.receipt if intent else None
+
+
+def _require_still_safe(plan: Plan, context: ToolContext) -> None:
+    facts = read_facts(context.incident, context.services)
+    if facts.twins:
+        raise Unavailable(f"run `{facts.twins[0]}` loads the same now", operation="rerun", run_id=facts.twins[0])
+    judged = judge(facts)
+    if judged.safety is Safety.UNSAFE:
+        raise RefusedByPolicy("; ".join(judged.evidence), operation="rerun")
+    if judged.safety is Safety.UNSURE and plan.parameters["safety"] != Safety.UNSURE:
+        raise Unavailable(f"it looks less safe than before: {judged.evidence[0]}", operation="rerun")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from mendline.engines.base import TAG_ATTEMPT, TAG_INCIDENT, Engine, RunDescription, RunState
 from mendline.errors import RefusedByPolicy, Unavailable
 from mendline.incident import Check, Incident, Plan, RunRef, Verification, VerificationState
+from mendline.reruns.adjusting import scheduled_config, with_changes
 from mendline.tools.base import Services, ToolContext
 
 NAME = "verify_pipeline_stage"
@@ -24,7 +26,9 @@ def verify_pipeline_stage(
     any more. not_fixed: everything else. A downstream stage that fails for the first time is another incident's matter
     (it could not run before), and is reported as a check that does not count against this repair.
 
-    The run is keyed by incident and attempt: a repeated call waits for the first run. Raises: `Unavailable`, and
+    The plan's `changes` hold for this run alone: what an earlier attempt changed is not carried on. The run is keyed by
+    incident and attempt: a repeated call waits for the first run. Raises: `Unavailable`, `Rejected` where the engine does
+    not accept the changed configuration, and
     `RefusedByPolicy` when a stage that must not be repeated would run: since the plan was ruled on, the repair of another
     incident may have brought it into reach.
     """
@@ -39,11 +43,20 @@ def verify_pipeline_stage(
         stages,
         key=f"{context.incident.fingerprint}:{context.attempt}",
         tags={TAG_INCIDENT: context.incident.id, TAG_ATTEMPT: str(context.attempt)},
+        config=_config(chain_before(chain, context), plan, context),
         detailed_logging=detailed_logging,
         timeout_s=_timeout(context.services, context.incident),
     )
     checks = (*repair_checks, *_stage_checks(rerun, stages, context.incident.stages, before))
     return Verification(state=_state(checks, rerun), checks=checks, run_id=rerun.run.run_id)
+
+
+def _config(chain: Sequence[RunDescription], plan: Plan, context: ToolContext) -> Mapping[str, Any] | None:
+    """The configuration of the re-run; None for that of its parent."""
+    scheduled = scheduled_config(chain, context.incident)
+    if plan.changes:
+        return with_changes(scheduled, plan.changes)
+    return None if chain[-1].config == scheduled else scheduled
 
 
 def chain_before(chain: Sequence[RunDescription], context: ToolContext) -> list[RunDescription]:

@@ -1,0 +1,1 @@
+"""What must be known before a stage is run again, with what configuration, and what is kept of it afterwards."""
