@@ -63,10 +63,6 @@ def judge(headers: Mapping[str, str], facts: Facts, expected_type: str | None) -
     """Raise `Stopped` unless the head is that of a source that is well and itself."""
     status, wait = facts["status"], facts["retry_after_seconds"]
     asks = f"; it asks to wait {wait:.0f} s" if wait is not None else ""
-    if status < HTTPStatus.OK:
-        raise Stopped(
-            "http", f"HTTP {status}: it wants to speak something else than HTTP", "look at what listens there"
-        )
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         raise _redirected(status, headers, facts)
     if status in PERMANENT and wait is None:

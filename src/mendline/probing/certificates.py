@@ -48,9 +48,10 @@ class Handshake:
 
         Raises: `Stopped` at the layer where it ends.
         """
+        context = self._context()
         connection, started_s = self.dial(), time.monotonic()
         try:
-            secured = self._shaken(connection, self._context())
+            secured = self._shaken(connection, context)
         except ssl.SSLCertVerificationError as error:
             raise self._distrusted(error) from error
         except OSError as error:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpcore
+import h11
 import httpx
 
 from mendline import __version__
 from mendline.probing.answers import origin
 from mendline.probing.certificates import Handshake, stopped_in_tls
 from mendline.probing.connection import dial
-from mendline.probing.deadline import Deadline, Facts, Stopped, elapsed_ms
+from mendline.probing.deadline import Deadline, Facts, Stopped
+from mendline.probing.exchange import Answer, Exchange, Headers
 
 PORTS = {"http": 80, "https": 443}
 OWN_HEADERS = {
@@ -26,15 +26,6 @@ OWN_HEADERS = {
     "Accept-Encoding": "identity",
     "Connection": "close",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """The head of an answer, and of a successful one the body up to the limit."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,34 +53,27 @@ class Question:
         """
         facts["url"] = origin(self.url)
         with self._reach(facts) as connection:
-            started_s = time.monotonic()
-            stream = _BoundedStream(connection, self.deadline)
+            exchange = Exchange(connection, self.deadline)
             try:
-                return self._exchange(stream, most_bytes)
-            except (OSError, httpcore.ProtocolError) as error:
-                raise _broken_off(error, stream, self.deadline) from error
+                exchange.send("GET", self._target, self._all_headers())
+                return exchange.answer(most_bytes)
+            except (OSError, h11.ProtocolError) as error:
+                raise _broken_off(error, exchange, self.deadline, facts) from error
             finally:
-                facts["http_ms"] = elapsed_ms(started_s) if not stream.first_at_s else stream.first_ms(started_s)
+                if exchange.first_ms is not None:
+                    facts["http_ms"] = exchange.first_ms
 
-    def _exchange(self, stream: _BoundedStream, most_bytes: int) -> Answer:
-        target = str(self.url.copy_with(fragment=None)).encode() if self._is_forwarded else self.url.raw_path
-        request = httpx.Request("GET", self.url, headers=self._all_headers())
-        headers = request.headers.raw
-        if self._is_forwarded and self.proxy:
-            headers = [*headers, *_proxy_authorization(self.proxy)]
-        answer = _send(stream, self.url, b"GET", target, headers)
-        body = b""
-        for chunk in answer.iter_stream() if httpx.codes.is_success(answer.status) else ():
-            body += chunk
-            if len(body) >= most_bytes:
-                break
-        decoded = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in answer.headers}
-        return Answer(status=answer.status, headers=decoded, body=body[:most_bytes])
+    @property
+    def _target(self) -> bytes:
+        if not self._is_forwarded:
+            return self.url.raw_path
+        return b"%b://%b%b" % (self.url.raw_scheme, self.url.netloc, self.url.raw_path)
 
-    def _all_headers(self) -> httpx.Headers:
+    def _all_headers(self) -> Headers:
         headers = httpx.Headers(OWN_HEADERS)
         headers.update(self.headers)
-        return headers
+        own = httpx.Request("GET", self.url, headers=headers).headers.raw
+        return [*own, *_proxy_authorization(self.proxy)] if self.proxy and self._is_forwarded else own
 
     @property
     def _is_forwarded(self) -> bool:
@@ -123,9 +107,10 @@ class Question:
         headers = [(b"Host", goal.encode()), *_proxy_authorization(proxy)]
         status = 0
         try:
-            stream = _BoundedStream(connection, self.deadline)
-            status = _send(stream, proxy, b"CONNECT", goal.encode(), headers).status
-        except (OSError, httpcore.ProtocolError) as error:
+            exchange = Exchange(connection, self.deadline)
+            exchange.send("CONNECT", goal.encode(), headers)
+            status = exchange.answer(0).status
+        except (OSError, h11.ProtocolError) as error:
             raise Stopped("proxy", f"proxy `{origin(proxy)}` does not answer as a proxy", "it may pass") from error
         finally:
             if not 200 <= status < 300:
@@ -136,15 +121,7 @@ class Question:
             raise Stopped("proxy", message, "look at the proxy; nothing is known of the source", needed=needed)
 
 
-def _send(
-    stream: _BoundedStream, url: httpx.URL, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
-) -> httpcore.Response:
-    place = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=target)
-    connection = httpcore.HTTP11Connection(origin=place.origin, stream=stream)
-    return connection.handle_request(httpcore.Request(method, place, headers=headers))
-
-
-def _proxy_authorization(proxy: httpx.URL) -> list[tuple[bytes, bytes]]:
+def _proxy_authorization(proxy: httpx.URL) -> Headers:
     return [(b"Proxy-Authorization", basic(proxy.username, proxy.password).encode())] if proxy.username else []
 
 
@@ -153,45 +130,18 @@ def basic(username: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode('ascii')}"
 
 
-class _BoundedStream(httpcore.NetworkStream):
-    """A connection whose every read and write ends with the deadline; it does not own the connection."""
-
-    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
-        self._connection = connection
-        self._deadline = deadline
-        self.first_at_s = 0.0
-
-    def first_ms(self, started_s: float) -> int:
-        return round((self.first_at_s - started_s) * 1000)
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        self._connection.settimeout(self._deadline.left_s())
-        received = self._connection.recv(max_bytes)
-        self.first_at_s = self.first_at_s or time.monotonic()
-        return received
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._connection.settimeout(self._deadline.left_s())
-        try:
-            self._connection.sendall(buffer)
-        except OSError as error:
-            raise httpcore.WriteError from error  # it may have answered before it hung up
-
-    def close(self) -> None:
-        """Leave that to who opened the connection."""
-
-
-def _broken_off(error: Exception, stream: _BoundedStream, deadline: Deadline) -> Stopped:
+def _broken_off(error: Exception, exchange: Exchange, deadline: Deadline, facts: Facts) -> Stopped:
     """What ended an exchange; nothing of what was sent or received is said."""
     if isinstance(error, TimeoutError):
-        began = "its answer had not ended" if stream.first_at_s else "it did not answer"
+        began = "it did not answer" if exchange.first_ms is None else "its answer had not ended"
         message = f"HTTP: it took the request, and {began} within {deadline.seconds:g} s"
         return Stopped("http", message, "it is overloaded or hangs; it may pass")
-    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError) and not stream.first_at_s:
-        return stopped_in_tls(error, deadline)
-    if isinstance(error, httpcore.LocalProtocolError):
+    if isinstance(error, h11.LocalProtocolError):
         message = "HTTP: the request cannot be sent: `url` or `headers` hold what HTTP does not allow"
         return Stopped("http", message, "correct them in `sources`", was_asked=False)
-    if isinstance(error, httpcore.RemoteProtocolError) and "disconnected" not in str(error):
+    if exchange.first_ms is not None:
         return Stopped("http", "HTTP: what it answers is not HTTP, or breaks off", "look at what listens on this port")
-    return Stopped("http", "HTTP: it closed the connection without a whole answer", "it may pass")
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return stopped_in_tls(error, deadline)
+    advice = "it may pass, or it wants a client certificate" if "tls_version" in facts else "it may pass"
+    return Stopped("http", "HTTP: it closed the connection without an answer", advice)
