@@ -6,7 +6,7 @@ import re
 
 from mendline.stores.base import ColumnProfile
 from mendline.warehouses.base import Column, Warehouse
-from mendline.warehouses.types import DECIMAL, column_type, family, is_narrowing, is_widening
+from mendline.warehouses.types import column_type, family
 
 # (family now, family expected): the pairs whose values may mean the same in another spelling. Everything else (a number
 # that is now a date, a scalar that is now a struct) is refused. Timestamps with and without a zone are a change of
@@ -28,6 +28,7 @@ CASTABLE = frozenset(
     }
 )
 YEAR_FIRST, WITH_OFFSET = r"^\s*\d{4}[-/]", r":\d\d(\.\d+)?\s*[+-]\d"
+LENGTH = re.compile(r"char(?:acter)?(?: varying)?\((\d+)\)", re.IGNORECASE)
 PLAIN_NUMBER = re.compile(r"^-?(0|[1-9]\d*)(\.\d+)?$")
 
 
@@ -78,6 +79,9 @@ def failing_sql(warehouse: Warehouse, now: Column, expected: Column, sql: str) -
         conditions.append(f"{number} IS DISTINCT FROM CAST({cast} AS {double})")
     if target == "boolean" and family(now.logical_type) == "number":
         conditions.append(f"{warehouse.safe_cast(sql, 'double')} NOT IN (0, 1)")
+    longest = longest_text(expected.type)
+    if target == "string" and longest is not None:  # a cast cuts what is too long, without a word
+        conditions.append(f"length(CAST({sql} AS VARCHAR)) > {longest}")
     if target == "date":
         conditions.append(f"{warehouse.safe_cast(sql, 'timestamp')} IS DISTINCT FROM CAST({cast} AS TIMESTAMP)")
     if family(target) == "time" and target != "time" and now.logical_type in ("string", "json"):
@@ -87,11 +91,7 @@ def failing_sql(warehouse: Warehouse, now: Column, expected: Column, sql: str) -
     return f"({sql} IS NOT NULL AND ({' OR '.join(conditions)}))"
 
 
-def is_lossless(old: str, new: str, dialect: str) -> bool:
-    """Whether every value of `old` fits in `new` by the types alone."""
-    return is_widening(old, new, dialect)
-
-
-def needs_check(now: Column, expected: Column, dialect: str) -> bool:
-    """Whether the values must be looked at before a cast (not when the source only became narrower)."""
-    return not is_narrowing(expected.type, now.type, dialect) or bool(DECIMAL.match(expected.logical_type))
+def longest_text(spelling: str) -> int | None:
+    """The letters that `VARCHAR(n)` has room for; None for text without such a limit."""
+    found = LENGTH.search(spelling)
+    return int(found[1]) if found else None

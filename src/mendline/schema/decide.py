@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from mendline.config import Policy
 from mendline.errors import Rejected
-from mendline.schema.casts import failing_sql, present_sql, refuses
 from mendline.schema.diff import normalised
 from mendline.schema.examine import Columns, Examination
 from mendline.schema.paths import leaf_sql
 from mendline.schema.renames import Rename
+from mendline.schema.trial import CannotDecideError, Refusal, SetAside, Trial
 from mendline.schema.view import Mapping, Restoration
 from mendline.schema.widening import Overflow, find_overflows
 from mendline.snapshots import batch_sql
@@ -19,31 +19,6 @@ from mendline.warehouses.types import is_widening, leaves, same_type
 
 DOUBTFUL = 0.5  # a rename at least this likely forbids taking the column as simply gone
 KEY_WORDS = frozenset({"id", "key", "code", "no", "number", "uuid", "ref", "sku"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why no migration is decided, and what a person would have to decide or find."""
-
-    reason: str
-    needed: str = ""
-
-
-class CannotDecideError(Exception):
-    """Ends a decision; carries the refusal."""
-
-    def __init__(self, reason: str, needed: str = "") -> None:
-        super().__init__(reason)
-        self.refusal = Refusal(reason=reason, needed=needed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetAside:
-    """Rows whose value of one column does not cast: `predicate` is TRUE for them in the landing table."""
-
-    column: str
-    predicate: str
-    count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +85,13 @@ class _Decision:
         assert seen.reading is not None
         self.seen, self.policy, self.warehouse, self.session = seen, policy, warehouse, session
         self.landing, self.reading = seen.landing, seen.reading
-        self.set_aside: list[SetAside] = []
+        self.trial = Trial(seen, self.landing, warehouse, session)
         self.renames: list[Rename] = []
         self.notes: list[str] = []
 
     def desired(self) -> Desired:
         mappings = tuple(self._mapping(column) for column in self.seen.needed)
-        self._check_set_aside()
+        self.trial.check_set_aside()
         sql, columns = self._select(mappings)
         widen = self._widening(sql, columns)
         self._check_columns(columns, widen)
@@ -124,7 +99,7 @@ class _Decision:
             sql=sql,
             columns=columns,
             mappings=() if sql == self.seen.base_sql else mappings,
-            set_aside=tuple(self.set_aside),
+            set_aside=tuple(self.trial.set_aside),
             widen=widen,
             renames=tuple(self.renames),
             notes=tuple(self.notes),
@@ -139,16 +114,16 @@ class _Decision:
             self.notes.append(f"`{expected.name}` is gone and optional: NULL")
             return Mapping(column=expected.name, type=expected.type, kind="default", source="")
         if kind == "cast" or not same_type(expected.type, source.type, self.warehouse.dialect):
-            self._check_cast(expected, source)
+            self.trial.check_cast(expected, source, is_key=self._is_key(expected.name))
         return Mapping(column=expected.name, type=expected.type, kind="alias", source=source.name)
 
     def _same_name(self, expected: Column, now: Column) -> Mapping:
         if same_type(expected.type, now.type, self.warehouse.dialect):
             return Mapping(column=expected.name, type=expected.type, kind="same", source=now.name)
-        if is_widening(expected.type, now.type, self.warehouse.dialect) and self._failing(expected, now):
+        if is_widening(expected.type, now.type, self.warehouse.dialect) and self.trial.failing(expected, now):
             self.notes.append(f"`{expected.name}` is {now.type} now and needs it: passed on as it is")
             return Mapping(column=expected.name, type=now.type, kind="wide", source=now.name)
-        self._check_cast(expected, now)
+        self.trial.check_cast(expected, now, is_key=self._is_key(expected.name))
         self.notes.append(f"`{expected.name}` is {now.type} now: cast to {expected.type}")
         return Mapping(column=expected.name, type=expected.type, kind="cast", source=now.name)
 
@@ -191,7 +166,7 @@ class _Decision:
         known = self._known_alias(name)
         if known is None or known.name.lower() == name.lower():
             return False
-        return self.seen.dataset.batch is not None or self._filled(now) == 0
+        return self.seen.dataset.batch is not None or self.trial.filled(now) == 0
 
     def _may_rename(self, expected: Column, rename: Rename) -> bool:
         """Whether the candidate may be taken. Raises when only a person may take it."""
@@ -257,62 +232,6 @@ class _Decision:
         row_count, key_count = self.session.rows(sql)[0]
         return bool(row_count == key_count)
 
-    def _expression(self, now: Column, *, is_all_null: bool = False) -> str:
-        sql = str(leaf_sql(self.warehouse, self.landing, now.name))
-        return present_sql(self.warehouse, now, sql, is_all_null=is_all_null)
-
-    def _filled(self, now: Column) -> int:
-        sql = leaf_sql(self.warehouse, self.landing, now.name)
-        return int(self.session.rows(f"SELECT count({sql}) {batch_sql(self.warehouse, self.seen.dataset)}")[0][0])
-
-    def _failing(self, expected: Column, now: Column) -> int:
-        predicate = failing_sql(self.warehouse, now, expected, self._expression(now))
-        source = batch_sql(self.warehouse, self.seen.dataset)
-        return int(self.session.rows(f"SELECT count(*) FILTER (WHERE {predicate}) {source}")[0][0])
-
-    def _check_cast(self, expected: Column, now: Column) -> None:
-        """Try the cast on the batch; note the rows to set aside. Raises when it cannot be trusted."""
-        if self._filled(now) == 0:
-            return
-        reason = refuses(now, expected, self.seen.before.get(expected.name))
-        if reason:
-            raise CannotDecideError(f"`{expected.name}` was {expected.type} and is {now.type}: {reason}", _ASK)
-        if now.logical_type == "json":
-            raise CannotDecideError(f"`{expected.name}` was {expected.type} and is JSON with values now", _ASK)
-        failing = self._failing(expected, now)
-        if failing:
-            predicate = failing_sql(self.warehouse, now, expected, self._expression(now))
-            self.set_aside.append(SetAside(column=expected.name, predicate=predicate, count=failing))
-        if self._is_key(expected.name):
-            self._check_key_cast(expected, now)
-
-    def _check_key_cast(self, expected: Column, now: Column) -> None:
-        sql = self._expression(now)
-        cast = self.warehouse.safe_cast(sql, expected.type)
-        query = f"SELECT count(DISTINCT {sql}), count(DISTINCT {cast}) {batch_sql(self.warehouse, self.seen.dataset)}"
-        ((apart, together),) = self.session.rows(query)
-        if apart != together:
-            raise CannotDecideError(
-                f"the key `{expected.name}` has {apart} values as {now.type} and {together} as {expected.type}: "
-                f"the cast would change the grain",
-                _ASK,
-            )
-
-    def _check_set_aside(self) -> None:
-        if not self.set_aside:
-            return
-        predicate = " OR ".join(one.predicate for one in self.set_aside)
-        source = batch_sql(self.warehouse, self.seen.dataset)
-        rows = int(self.session.rows(f"SELECT count(*) FILTER (WHERE {predicate}) {source}")[0][0])
-        limit = self.seen.dataset.quality.max_failing_fraction
-        names = ", ".join(f"`{one.column}` ({one.count})" for one in self.set_aside)
-        if rows > limit * self.seen.row_count or rows == self.seen.row_count:
-            raise CannotDecideError(
-                f"{rows} of {self.seen.row_count} rows do not cast: {names}; "
-                f"`quality.max_failing_fraction` allows {limit:.2%}",
-                "correct the values at the source, or say how they must be read",
-            )
-
     def _select(self, mappings: tuple[Mapping, ...]) -> tuple[str, Columns]:
         """The team's own SELECT if it will do, else the accommodated one, tolerant of both shapes where that binds."""
         own = str(self.seen.base_sql)
@@ -370,9 +289,6 @@ class _Decision:
             raise CannotDecideError(f"the view would give {what}", "change the view by hand")
         if len(columns) != len(self.seen.expected_columns):
             raise CannotDecideError("the view would give another number of columns", "change the view by hand")
-
-
-_ASK = "ask the source's owner what the values mean now"
 
 
 def _has(mappings: tuple[Mapping, ...], kind: str) -> bool:

@@ -23,9 +23,14 @@ class ChangeKind(StrEnum):
     NULLABILITY = "nullability"
     REORDERED = "reordered"
     KEY_CHANGED = "key_changed"
+    GRAIN_CHANGED = "grain_changed"  # the same columns, and rows that are not one per key any more
+    SHIFTED = "shifted"  # values stand in a column further on or back
+    TRAIT_CHANGED = "trait_changed"  # a key, check, collation, identity or generation
     TABLE_GONE = "table_gone"
 
 
+# What no repair may make up for: a person decides.
+FOR_A_PERSON = (ChangeKind.GRAIN_CHANGED, ChangeKind.SHIFTED, ChangeKind.TRAIT_CHANGED)
 ADDITIVE = frozenset({ChangeKind.ADDED, ChangeKind.WIDENED, ChangeKind.NULLABILITY, ChangeKind.REORDERED})
 
 
@@ -33,7 +38,8 @@ ADDITIVE = frozenset({ChangeKind.ADDED, ChangeKind.WIDENED, ChangeKind.NULLABILI
 class Change:
     """One change. `column` is the name before (for `added`, the name now); `now` the name after a rename.
 
-    Types are the engine's spelling, "" where there is none.
+    Types are the engine's spelling, "" where there is none; for a trait what the catalogue says of it. `detail` says what
+    the other fields cannot.
     """
 
     kind: ChangeKind
@@ -41,8 +47,11 @@ class Change:
     now: str | None = None
     old_type: str = ""
     new_type: str = ""
+    detail: str = ""
 
     def __str__(self) -> str:
+        if self.detail:
+            return f"`{self.column}` {self.kind}: {self.detail}"
         if self.now is not None:
             return f"`{self.column}` {self.kind}: now `{self.now}`"
         if self.old_type and self.new_type:
@@ -69,6 +78,10 @@ class SchemaDiff:
     def of(self, *kinds: ChangeKind) -> tuple[Change, ...]:
         """The changes of these kinds."""
         return tuple(change for change in self.changes if change.kind in kinds)
+
+    def also(self, *changes: Change) -> SchemaDiff:
+        """The diff with more changes at its end."""
+        return replace(self, changes=(*self.changes, *changes)) if changes else self
 
     def with_rename(self, old: str, new: str, kind: ChangeKind = ChangeKind.RENAMED) -> SchemaDiff:
         """The diff in which `old` removed and `new` added are one change."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mendline.config import Dataset
 from mendline.contracts import Contract, contract_of
 from mendline.errors import Rejected
-from mendline.schema.diff import ChangeKind, SchemaDiff, compare
+from mendline.schema.additions import Addition, find_additions
+from mendline.schema.diff import Change, ChangeKind, SchemaDiff, compare
+from mendline.schema.grain import find_grain_change
 from mendline.schema.paths import leaf_sql
+from mendline.schema.relaxing import Gap, find_gaps
 from mendline.schema.renames import Rename, find_renames
+from mendline.schema.shift import find_shift
 from mendline.schema.values import overlap
-from mendline.schema.view import Reading, read_view, stub_sql
+from mendline.schema.view import Reading, output_names, read_view, stub_sql, unflatten
 from mendline.schema.widening import Overflow, find_overflows
 from mendline.snapshots import batch_sql, profile
 from mendline.stores.base import Accommodation, ColumnProfile, Snapshot
 from mendline.tools.base import Services
 from mendline.warehouses.base import Column, Session, TableSchema, Warehouse
+from mendline.warehouses.traits import Traits, traits_of
 from mendline.warehouses.types import column_type, family, leaves, logical_type
 
 Columns = tuple[tuple[str, str], ...]
@@ -36,7 +41,9 @@ class Examination:
     what the view gives now, None when it does not bind (`view_error` says why); `expected_columns` what it gave when the
     landing table was as expected. `row_count` counts the current batch. `emptied` are the expected leaves that a landing
     table which keeps every column still has, and that the source no longer fills; `now` is without them. `former_stub` is an empty table over which
-    `current_sql` binds, "" when none is known: engines refuse to create a view that does not bind.
+    `current_sql` binds, "" when none is known: engines refuse to create a view that does not bind. `additions` are the
+    columns that targets lack, `gaps` their NOT NULL columns that get NULLs. A dataset without a view has the landing table's
+    columns as `given` and `expected_columns`.
     """
 
     dataset: Dataset
@@ -59,6 +66,15 @@ class Examination:
     overflows: tuple[Overflow, ...] = ()
     former_stub: str = ""
     emptied: tuple[str, ...] = ()
+    additions: tuple[Addition, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def given(self) -> Columns:
+        """What the stages get now: the view's columns, or the landing table's where there is no view."""
+        if self.dataset.view is None:
+            return _pairs(self.landing.columns) if self.landing else ()
+        return self.view_columns or ()
 
     @property
     def needed(self) -> tuple[Column, ...]:
@@ -109,6 +125,8 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         reading = read_view(base, dataset.landing, warehouse) if base else None
         shapes = _shapes(kept, snapshots, contract, now, warehouse)
         origin, expected, gave = _expectation(session, warehouse, reading, shapes, landing)
+        if dataset.view is None:
+            gave = _pairs(unflatten(expected, landing, warehouse).columns)
         given, problem = _view_now(session, current)
         before, usual = history(snapshots)
         emptied = _emptied(session, warehouse, dataset, landing, expected, before)
@@ -118,11 +136,18 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         lost, added = _candidates(expected, now, kept, snapshots, warehouse)
         _, today = profile(session, warehouse, dataset, landing, added if lost else ())
         renames = find_renames(lost, added, before, {one.column: one for one in today}, usual)
-        overflows = find_overflows(session, warehouse, dataset, given or ())
+        offered = _pairs(landing.columns) if dataset.view is None else given or ()
+        overflows = find_overflows(session, warehouse, dataset, offered)
+        additions = find_additions(session, warehouse, dataset, offered, gave, contract)
+        gaps = find_gaps(
+            session, warehouse, dataset, offered, contract, output_names(base if reading else None, warehouse)
+        )
         stub = _former_stub(session, warehouse, dataset, current, [expected, *(shape for _, shape in shapes)], landing)
+        beyond = _beyond_columns(session, warehouse, dataset, landing, snapshots, contract)
     for rename in renames:
         kind = ChangeKind.NESTED if rename.is_move else ChangeKind.RENAMED
         diff = diff.with_rename(rename.old, rename.new, kind) if rename.is_unique and rename.score >= 0.5 else diff
+    diff = diff.also(*beyond)
     return Examination(
         dataset=dataset,
         landing=landing,
@@ -144,7 +169,44 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         overflows=overflows,
         former_stub=stub,
         emptied=emptied,
+        additions=additions,
+        gaps=gaps,
     )
+
+
+def _pairs(columns: Sequence[Column]) -> Columns:
+    return tuple((column.name, column.type) for column in columns)
+
+
+def _beyond_columns(
+    session: Session,
+    warehouse: Warehouse,
+    dataset: Dataset,
+    landing: TableSchema,
+    snapshots: Sequence[Snapshot],
+    contract: Contract | None,
+) -> Iterator[Change]:
+    """The changes that names and types do not show: of grain, of traits, and values that stand in another column."""
+    latest = snapshots[0] if snapshots else None
+    before, _ = history(snapshots[:1])
+    grain = find_grain_change(session, warehouse, dataset, landing, contract.key if contract else (), before)
+    if grain and contract:
+        yield Change(kind=ChangeKind.GRAIN_CHANGED, column=contract.key[0], detail=grain)
+    shift = find_shift(session, warehouse, dataset, landing, latest)
+    if shift is not None:
+        yield Change(kind=ChangeKind.SHIFTED, column=shift.first, detail=str(shift))
+    if latest is not None and latest.traits is not None:
+        yield from _trait_changes(latest.traits, traits_of(session, warehouse, dataset.landing), latest, landing)
+
+
+def _trait_changes(was: Traits, now: Traits | None, latest: Snapshot, landing: TableSchema) -> Iterator[Change]:
+    """What the catalogue says of a column that is there before and after, where it says another thing."""
+    both = [name for name in landing.names if name in latest.schema.names]
+    for name in both if now is not None else ():
+        before, after = was.get(name, ()), (now or {}).get(name, ())
+        if before != after:
+            old, new = ("; ".join(traits) or "none" for traits in (before, after))
+            yield Change(kind=ChangeKind.TRAIT_CHANGED, column=name, old_type=old, new_type=new)
 
 
 def _remembered(kept: Accommodation | None, snapshots: Sequence[Snapshot]) -> str | None:

@@ -150,6 +150,11 @@ def plain_outputs(sql: str, warehouse: Warehouse) -> tuple[tuple[str, tuple[str,
     )
 
 
+def output_names(sql: str | None, warehouse: Warehouse) -> dict[str, str]:
+    """Output (lower case) -> column of the landing table, for the outputs that only rename one; {} without a view."""
+    return {name.lower(): parts[-1] for name, parts in plain_outputs(sql, warehouse)} if sql else {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Restoration:
     """The pieces of the subquery: the landing table now, and how each expected leaf comes out of it."""

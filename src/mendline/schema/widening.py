@@ -8,9 +8,11 @@ from typing import Any
 
 from mendline.config import Dataset
 from mendline.errors import Rejected
-from mendline.warehouses.base import Session, Warehouse
+from mendline.schema.casts import failing_sql
+from mendline.snapshots import batch_sql
+from mendline.warehouses.base import Column, Session, Warehouse
 from mendline.warehouses.names import relation
-from mendline.warehouses.types import is_widening
+from mendline.warehouses.types import is_widening, logical_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +33,9 @@ def find_overflows(
     """Find the columns of the configured targets that are a narrower type than the view's column of the same name and do
     not hold all of its present values. `given` is what the view (or `sql`, in its stead) gives. No effect.
     """
-    if dataset.view is None or not given:
+    if not given:
         return ()
-    source = f"({sql}) AS given" if sql else relation(warehouse, dataset.view)
+    source = source_of(warehouse, dataset, sql)
     types = {name.lower(): (name, kind) for name, kind in given}
     found: list[Overflow] = []
     for target in dataset.targets:
@@ -42,7 +44,7 @@ def find_overflows(
             name, kind = types.get(column.name.lower(), ("", ""))
             if not name or not is_widening(column.type, kind, warehouse.dialect):
                 continue
-            count = _failing(session, warehouse, source, name, column.type)
+            count = _failing(session, warehouse, source, _column(name, kind, warehouse), column)
             if count:
                 found.append(
                     Overflow(
@@ -87,14 +89,29 @@ def _digests(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> 
     return session.rows(f"SELECT {', '.join(digests)} FROM {relation(warehouse, one['target'])}")[0]
 
 
-def _failing(session: Session, warehouse: Warehouse, source: str, name: str, kind: str) -> int:
-    quoted = warehouse.quote(name)
-    cast = warehouse.safe_cast(quoted, kind)
+def source_of(warehouse: Warehouse, dataset: Dataset, sql: str | None = None) -> str:
+    """What stages read, as a FROM item: `sql` in the view's stead, the view, or the landing table's batch without one."""
+    if sql:
+        return f"({sql}) AS given"
+    if dataset.view is not None:
+        return relation(warehouse, dataset.view)
+    return f"(SELECT * {batch_sql(warehouse, dataset)}) AS given"
+
+
+def _failing(session: Session, warehouse: Warehouse, source: str, given: Column, target: Column) -> int:
+    """The values that the target's type does not hold as they are: too large, too long, too exact."""
+    predicate = failing_sql(warehouse, given, target, warehouse.quote(given.name))
     try:
-        rows = session.rows(f"SELECT count(*) FROM {source} WHERE {quoted} IS NOT NULL AND {cast} IS NULL")
+        rows = session.rows(f"SELECT count(*) FILTER (WHERE {predicate}) FROM {source}")
     except Rejected:
         return 0  # the view's values cannot be read at all: another cause, found elsewhere
     return int(rows[0][0])
+
+
+def _column(name: str, kind: str, warehouse: Warehouse) -> Column:
+    return Column(
+        name=name, type=kind, logical_type=logical_type(kind, warehouse.dialect), is_nullable=True, position=1
+    )
 
 
 def narrow(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> None:
@@ -107,8 +124,6 @@ def narrow(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> No
         or session.obstacle_to("widen_column", one["target"], one["column"])
     ):
         return
-    quoted, target = warehouse.quote(one["column"]), relation(warehouse, one["target"])
-    cast = warehouse.safe_cast(quoted, one["type"])
-    ((unfit,),) = session.rows(f"SELECT count(*) FROM {target} WHERE {quoted} IS NOT NULL AND {cast} IS NULL")
-    if not unfit:
+    former = _column(one["column"], one["type"], warehouse)
+    if not _failing(session, warehouse, relation(warehouse, one["target"]), column, former):
         session.execute(widen_sql(warehouse, one["target"], one["column"], one["type"]))
