@@ -47,7 +47,11 @@ _REPLY_IN_TROUBLE = re.compile(
     r"|[A-Z_]*(?:DOWN|UNAVAILABLE|SUNSET|MAINTENANCE|THROTTL\w*|RATE_LIMIT\w*|TOO_MANY\w*|UNREACHABLE|TIMEOUT))\\?[\"']"
 )
 _TRIED_AGAIN = re.compile(r"(?i)\b(?:attempt|try|tr\w+ no\.?) \d+ (?:of|/) \d+|\bretrying\b|\bwill retry\b")
+_TRY = re.compile(r"(?i)\b(?:attempt|try|retry) #?\d{1,2}\b")
 _REPORT_OF_CHECKS = re.compile(r"expectation|observed_value|unexpected_(?:count|percent)")
+_CHECK_RAISED = re.compile(
+    r"[\"']raised_exception[\"']\s?:\s?(?i:true)"
+)  # Great Expectations: the check could not be computed
 _REPLY_WELL = re.compile(r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*)[\s:=\"']{1,3}2\d\d\b")
 _GAVE_UP = re.compile(
     r"(?i)giv(?:ing|en) up|gave up|retries exhausted|retry limit|limit for retries|max(?:imum)?[ _](?:retries|attempts)"
@@ -61,8 +65,10 @@ _TROUBLED = Meaning(
     weight=0.95,
     source="RFC 9110 section 15, RFC 9457: how a server tells of its own trouble",
 )
+_NO_ROOM = frozenset({"disk_full", "disk_quota", "out_of_memory", "insufficient_resources"})
 _ENDS_PROCESSES = frozenset({"killed_process", "out_of_memory", "evicted"})
 _PRINTS_THE_VALUE = frozenset({"unparsable_value", "invalid_date", "invalid_value", "value_too_long"})
+_COUNTED = frozenset({"incomplete", "column_count", "malformed_file"})
 SAYS_NOTHING = frozenset({"wrapper", "general_error", "aftermath", "raised_by_code"})
 # What engines print back from the data or the statement: never the error's own words.
 ECHO = re.compile(
@@ -70,7 +76,12 @@ ECHO = re.compile(
     r"|\bCOPY \w+, line \d+[^\n]*|^\s*\^+\s*$",
     re.MULTILINE,
 )
-_QUOTED = re.compile(r"'[^'\n]{24,}'|\"[^\"\n]{24,}\"")
+# A long quoted text is a value, unless it is the message itself: drivers raise (1048, "...") and ('42S22', "..."), Rust
+# panics at '...'.
+_QUOTED = re.compile(
+    r"(?<!\(\d{3}, )(?<!\d{4}, )(?<!panicked at )(?<!\('[0-9A-Z]{5}', )(?:'[^'\n]{24,}'|\"[^\"\n]{24,}\")"
+)
+_ESCAPED_QUOTE = '\\"'  # in a log of JSON lines
 _NUMBER = re.compile(r"(?<![\w.-])\d[\d,._]*")
 
 
@@ -128,7 +139,12 @@ def _given_up(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
     if not handled or not fatal:
         return []
     says_so = any(_GAVE_UP.search(error.text) for error in reading.fatal)
-    strongest = max((_specific(b) for b in beliefs if id(b.record) in fatal), default=0.0)
+    spoken = [b for b in beliefs if id(b.record) in fatal]
+    if (
+        _TRY.search(handled[-1].text) and handled[-1].count > 1
+    ):  # what failed each time explains what the program then stumbled over
+        spoken = [b for b in spoken if b.type is not FailureType.UNKNOWN]
+    strongest = max(map(_specific, spoken), default=0.0)
     if not says_so and strongest >= FAINT:
         return []
     return _of_record(handled[-1], _hits(handled[-1]), FACTOR_GAVE_UP)
@@ -150,9 +166,8 @@ def _calm_words(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
         if log_grammar.NOT_ERROR.search(line.text):
             continue
         record = ErrorRecord(class_name="", message=line.text.strip(), line=line.number, lines=(line,))
-        found.extend(
-            _of_record(record, _hits(record), factor * (FACTOR_CALM_LEVEL if log_grammar.level_of(line.text) else 1.0))
-        )
+        is_calm = log_grammar.level_of(line.text) not in ("", "WARN")
+        found.extend(_of_record(record, _hits(record), factor * (FACTOR_CALM_LEVEL if is_calm else 1.0)))
     return found
 
 
@@ -168,8 +183,9 @@ def _reply_before(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
     record = failed[0].record
     last = record.lines[-1].number + REPLY_DISTANCE // 2  # a script that stops may show the reply that it stopped on
     first = 0 if failed[0].subtype in _PARSED_A_PAGE else record.line - REPLY_DISTANCE
-    others = [line for error in reading.errors if error is not record for line in error.lines]
-    lines = [line for line in (*reading.context, *others) if first <= line.number < last]
+    others = [error for error in reading.errors if error is not record and not _REPORT_OF_CHECKS.search(error.text)]
+    lines = [line for line in reading.context if first <= line.number < last]
+    lines += [line for error in others for line in error.lines if first <= line.number < last]
     for line in sorted(lines, key=lambda each: -each.number):
         hits = error_codes.messages_in(line.text, "outage_page")
         trouble = _REPLY_IN_TROUBLE.search(line.text) if line.number >= record.line - REPLY_DISTANCE else None
@@ -202,7 +218,7 @@ def _factor(record: ErrorRecord, is_fatal: bool, speaking_chain: int | None) -> 
 
 
 def _hits(record: ErrorRecord) -> list[Hit]:
-    text = ECHO.sub(lambda match: " " * len(match.group()), record.text)
+    text = ECHO.sub(lambda match: " " * len(match.group()), record.text).replace(_ESCAPED_QUOTE, ' "')
     hits = error_codes.messages_in(text) + error_codes.codes_in(text) + error_codes.classes_in(text)
     if record.class_name and not any(hit.kind is CLASS for hit in hits):
         meaning = error_codes.class_meaning(record.class_name)
@@ -215,14 +231,15 @@ def _hits(record: ErrorRecord) -> list[Hit]:
 
 
 def _counts_agree(hit: Hit, text: str) -> bool:
-    """Say whether a message about a count that falls short stands between two equal numbers: then nothing falls short."""
-    if hit.meaning.subtype != "incomplete":
+    """Say whether a message about a wrong count stands between two equal numbers: then the count is right."""
+    if hit.meaning.subtype not in _COUNTED:
         return False
-    line_start, line_end = text.rfind("\n", 0, hit.start) + 1, text.find("\n", hit.end)
-    said = _NUMBER.findall(text[line_start : hit.end])[-2:]
-    after = _NUMBER.findall(text[hit.end : line_end if line_end >= 0 else len(text)])[:1]
-    last_two = [number.rstrip(".,") for number in (*said, *after)][-2:]
-    return len(last_two) == 2 and last_two[0] == last_two[1]
+    said = _NUMBER.findall(text[hit.start : hit.end])[-2:]
+    if len(said) < 2:
+        line_start, line_end = text.rfind("\n", 0, hit.start) + 1, text.find("\n", hit.end)
+        after = _NUMBER.findall(text[hit.end : line_end if line_end >= 0 else len(text)])[:1]
+        said = [*_NUMBER.findall(text[line_start : hit.end]), *after][-2:]
+    return len(said) == 2 and said[0].rstrip(".,") == said[1].rstrip(".,")
 
 
 def _outside_values(text: str, hits: list[Hit]) -> list[Hit]:
@@ -283,14 +300,20 @@ def hinted(hints: Mapping[str, str], reading: LogReading) -> list[Belief]:
 def explained(beliefs: list[Belief]) -> list[Belief]:
     """Lower the symptoms that a stronger cause explains."""
     is_resource = any(b.type is FailureType.RESOURCE and b.weight >= 0.5 and b.subtype for b in beliefs)
+    is_full = any(b.subtype in _NO_ROOM and b.weight >= 0.5 for b in beliefs)
     is_page = any(b.subtype == "outage_page" and b.weight >= 0.55 for b in beliefs)
+    has_raised = any(b.record is not None and _CHECK_RAISED.search(b.record.text) for b in beliefs)
     is_crash = any(b.subtype == "crash" and b.weight >= 0.4 for b in beliefs)
     found = []
     for belief in beliefs:
         scale = 1.0
         if is_resource and belief.type is FailureType.API_FAILURE and belief.subtype in _LOST_CONNECTION:
             scale = 0.3
+        if is_full and belief.subtype == "rate_limit":  # a server without room refuses with the same status
+            scale = 0.3
         if is_page and belief.subtype in _EXPLAINED_BY_PAGE:
+            scale = 0.35
+        if has_raised and belief.subtype == "check_violation":
             scale = 0.35
         if is_crash and belief.subtype == "killed_process":
             scale = 0.4

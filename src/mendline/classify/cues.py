@@ -11,6 +11,8 @@ from mendline.classify.log_reader import ErrorRecord, LogReading
 
 NONE_PRINTED, HOLDS_NAME = "header: none printed", "header: holds the name"
 SOME_LACK_NAME, LACKS_NAME = "header: some lack the name", "header: lacks the name"
+HOLD_EXACTLY = "header: all hold the very name"
+RESEMBLES, MISSPELT = "header: holds a name like it", "header: holds the name with another letter"
 _TELLS_HEADER = re.compile(r"(?i)header|column|field|key|schema|names|dtype|attributes|members|found|layout|head\b")
 _STATEMENT = re.compile(r"(?i)\b(?:select|insert|update|merge|copy|create|values)\b")
 _KEY = re.compile(r"""KeyError: ['"]([^'"\n]{1,60})['"]""")
@@ -28,6 +30,9 @@ _NOT_THERE = re.compile(
 )
 _SETTINGS = re.compile(
     r"(?i)(?<!-)\b(?:settings?|config(?:uration)?|profiles?|propert(?:y|ies)|environment)\b|\.(?:ya?ml|toml|ini|cfg|conf|env)\b"
+)
+_VARIABLE = re.compile(
+    r"(?<![\w.\[])[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+(?=: (?:strconv|invalid|expected)|=| must| is not| is empty| not set| has)"
 )
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|node_modules|/usr/lib|<frozen")
 
@@ -51,7 +56,11 @@ def cues(reading: LogReading, beliefs: Sequence[Belief]) -> Mapping[str, float]:
     warned = "\n".join(error.text for error in reading.errors if error.is_handled)
     if _NOT_THERE.search(f"{calm[-4000:]}\n{warned}"):
         found.append("a file was not there")
-    if _SETTINGS.search(said) or _SETTINGS.search("\n".join(line.text for line in reading.context[-2:])):
+    if (
+        _VARIABLE.search(said)
+        or _SETTINGS.search(said)
+        or _SETTINGS.search("\n".join(line.text for line in reading.context[-2:]))
+    ):
         found.append("settings are named")
     if any(error.is_handled for error in reading.errors):
         found.append("something was handled")
@@ -71,13 +80,25 @@ def _headers_say(reading: LogReading, named: set[str]) -> Iterator[str]:
     """Whether the names that an error misses stand in the headers that the log printed."""
     if not named:
         return
-    told = (line for line in printed(reading) if _TELLS_HEADER.search(line) and not _STATEMENT.search(line))
-    found = list(headers.lists_of(told))[-headers.LIST_COUNT :]
+    told = [line for line in printed(reading) if not _STATEMENT.search(line)]
+    found = [
+        names
+        for line in told
+        for names in headers.lists_of([line])
+        if len(names) >= headers.SURELY_NAMES or _TELLS_HEADER.search(line)
+    ][-headers.LIST_COUNT :]
     if not found:
         yield NONE_PRINTED
         return
     holding = [any(_is_alike(name, other) for name in named for other in header) for header in found]
     yield HOLDS_NAME if all(holding) else SOME_LACK_NAME if any(holding) else LACKS_NAME
+    if all(named & set(header) for header in found):
+        yield HOLD_EXACTLY
+    names = {other for header in found for other in header}
+    if any(holding) and not named & names:
+        yield RESEMBLES
+    if any(headers.is_misspelt(name, other) for name in named - names for other in names):
+        yield MISSPELT
 
 
 def printed(reading: LogReading) -> list[str]:

@@ -20,18 +20,30 @@ from mendline.incident import FailureType
 
 SPEAKS = 0.4  # a symptom must be believed this much to be explained
 LOWERED = 0.35  # of its weight stays with what was only a symptom
+FIRST_ROWS = 2  # the header and the first row, or the first row alone
+MANY = 20  # rows that fail in the same words
 FAR_DOWN = 20  # so many rows before the bad one had the right shape
 VALUES = frozenset(
     {"unparsable_value", "invalid_value", "invalid_date", "out_of_range", "value_too_long", "check_violation"}
 )
 NULLS = frozenset({"null_violation"})
+OF_ANOTHER_KIND = frozenset({"unparsable_value", "invalid_value", "invalid_date"})  # a text where a number was
+REFUSALS = frozenset({"expired_credentials", "forbidden", "permission", "connection_lost"})
+NAMES = frozenset({"column_missing", "field_missing"})
+GENERIC = frozenset({"constraint_violation"})  # says no more than the symptom in the same error
 DOUBLES = frozenset({"duplicate_key", "conflict", "object_exists"})
 FILES = frozenset({"malformed_file", "code_bug"})
 COUNTS = frozenset({"column_count", "contract_mismatch"})
 TWO_AT_ONCE = "the same work was begun twice"
 FAR_DOWN_THE_DATA = "failed far down the data"
+FIRST_ROW = "a count of fields is wrong from the first row on"
+BEYOND_THE_LAST = "an index beyond the last field"
+MANY_ALIKE = "the same error for row after row"
+_BEYOND = re.compile(r"(?i)index (?:is )?out of (?:bounds|range)|(?:array|list|index) ?out ?of ?bounds")
+KEY_IGNORED = "the client ignored its own key file"
+_KEY_IGNORED = re.compile(r"UNPROTECTED PRIVATE KEY FILE|private key will be ignored|bad permissions: ignore key")
 _ROW = re.compile(
-    r"(?i)(?<![\"'], )\b(?:line|row|record|zeile|ligne|l[ií]nea|fila|riga|regel)s?\b(?: (?:no\.?|number|nr\.?))?[ :#=]{1,3}(\d{1,12})\b(?!, in )"
+    r"(?i)(?<![\"'], )\b(?:line|row|record|batch entry|zeile|ligne|l[ií]nea|fila|riga|regel)s?\b(?: (?:no\.?|number|nr\.?))?[ :#=]{1,3}(\d{1,12})\b(?!, in )"
 )
 _BEGIN = re.compile(
     r"(?i)\b(?:start(?:s|ed|ing)?|begin(?:s|ning)?|launch(?:ed|ing)?)\b[^\n]*\d[^\n]*|\bbatch \S*\d\S* begins[^\n]*"
@@ -41,10 +53,11 @@ _NUMBER = re.compile(r"[0-9a-f]*\d[0-9a-f]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Deduction:
-    """A rule: with one of the `symptoms`, and all that is `given`, the cause is `type`."""
+    """A rule: with one of the `symptoms`, all that is `given` and nothing of `unless`, the cause is `type`."""
 
     symptoms: frozenset[str]
     given: tuple[str, ...]
+    unless: frozenset[str] = frozenset()
     type: FailureType
     subtype: str
     weight: float
@@ -72,13 +85,23 @@ DEDUCTIONS = (
     Deduction(
         symptoms=NULLS,
         given=(cues.LACKS_NAME,),
+        unless=frozenset({FAR_DOWN_THE_DATA}),
         type=FailureType.SCHEMA_CHANGE,
         subtype="column_missing",
         weight=0.85,
     ),
     Deduction(
-        symptoms=VALUES | NULLS | FILES,
+        symptoms=NULLS,
+        given=(cues.RESEMBLES,),
+        unless=frozenset({FAR_DOWN_THE_DATA}),
+        type=FailureType.SCHEMA_CHANGE,
+        subtype="column_missing",
+        weight=0.7,
+    ),
+    Deduction(
+        symptoms=OF_ANOTHER_KIND | NULLS | FILES,
         given=(headers.BOTH_WAYS,),
+        unless=frozenset({FAR_DOWN_THE_DATA, cues.HOLD_EXACTLY}),
         type=FailureType.SCHEMA_CHANGE,
         subtype="column_missing",
         weight=0.8,
@@ -97,6 +120,48 @@ DEDUCTIONS = (
         subtype="malformed_file",
         weight=0.85,
     ),
+    Deduction(
+        symptoms=frozenset({"malformed_file"}),
+        given=(FIRST_ROW,),
+        type=FailureType.SCHEMA_CHANGE,
+        subtype="column_count",
+        weight=0.85,
+    ),
+    Deduction(
+        symptoms=NAMES,
+        given=(cues.MISSPELT,),
+        type=FailureType.UNKNOWN,
+        subtype="code_bug",
+        weight=0.85,
+    ),
+    Deduction(
+        symptoms=frozenset({"code_bug"}),
+        given=(headers.ONE_WAY, BEYOND_THE_LAST),
+        type=FailureType.SCHEMA_CHANGE,
+        subtype="column_count",
+        weight=0.9,
+    ),
+    Deduction(
+        symptoms=OF_ANOTHER_KIND,
+        given=(MANY_ALIKE,),
+        type=FailureType.SCHEMA_CHANGE,
+        subtype="type_changed",
+        weight=0.85,
+    ),
+    Deduction(
+        symptoms=OF_ANOTHER_KIND,
+        given=("raised in the environment",),
+        type=FailureType.UNKNOWN,
+        subtype="configuration",
+        weight=0.95,
+    ),
+    Deduction(
+        symptoms=REFUSALS,
+        given=(KEY_IGNORED,),
+        type=FailureType.UNKNOWN,
+        subtype="configuration",
+        weight=0.9,
+    ),
 )
 
 
@@ -104,15 +169,24 @@ def believed(reading: LogReading, hints: Mapping[str, str] | None = None) -> tup
     """All that the tables and the rules say of a log, and the cues that it gives; `hints` as in `verdict.classify`."""
     found = explained(beliefs_of(reading) + hinted(hints or {}, reading))
     given = cues.cues(reading, found)
-    return deduced(found, {*given, *_facts(reading)}), given
+    return deduced(found, {*given, *_facts(reading, found)}), given
 
 
-def _facts(reading: LogReading) -> Iterator[str]:
+def _facts(reading: LogReading, beliefs: Iterable[Belief]) -> Iterator[str]:
     said = [line for error in reading.fatal if error.is_root for line in error.text.split("\n")]
     yield from headers.differences(headers.lists_of([*cues.printed(reading), *said]))
     rows = [int(number) for number in _ROW.findall("\n".join(said))]
     if max(rows, default=0) > FAR_DOWN:
         yield FAR_DOWN_THE_DATA
+    is_count = any(belief.subtype == "column_count" and belief.weight >= SPEAKS for belief in beliefs)
+    if is_count and 0 < max(rows, default=0) <= FIRST_ROWS:
+        yield FIRST_ROW
+    if _BEYOND.search("\n".join(said)):
+        yield BEYOND_THE_LAST
+    if any(error.count >= MANY for error in reading.fatal if error.is_root):
+        yield MANY_ALIKE
+    if any(_KEY_IGNORED.search(line) for line in (*cues.printed(reading), *said)):
+        yield KEY_IGNORED
     if _is_begun_twice(cues.printed(reading)):
         yield TWO_AT_ONCE
 
@@ -134,7 +208,7 @@ def deduced(beliefs: Sequence[Belief], facts: set[str]) -> list[Belief]:
     """The beliefs with every symptom that a rule explains lowered, and its cause added."""
     found = list(beliefs)
     for rule in DEDUCTIONS:
-        if facts.issuperset(rule.given):
+        if facts.issuperset(rule.given) and facts.isdisjoint(rule.unless):
             found = _apply(rule, found)
     return found
 
@@ -146,6 +220,10 @@ def _apply(rule: Deduction, beliefs: list[Belief]) -> list[Belief]:
     strongest = max(filter(explains, beliefs), key=lambda belief: belief.weight, default=None)
     if strongest is None or strongest.weight < SPEAKS or strongest.record is None or strongest.hit is None:
         return beliefs
-    lowered = [replace(each, weight=each.weight * LOWERED) if explains(each) else each for each in beliefs]
+
+    def is_lowered(belief: Belief) -> bool:
+        return explains(belief) or (belief.subtype in GENERIC and belief.record is strongest.record)
+
+    lowered = [replace(each, weight=each.weight * LOWERED) if is_lowered(each) else each for each in beliefs]
     hit = Hit(meaning=rule.meaning, kind=MESSAGE, start=strongest.hit.start, end=strongest.hit.end)
     return [*lowered, Belief(rule.type, rule.subtype, rule.weight * strongest.weight, strongest.record, hit)]

@@ -6,22 +6,30 @@ A source that renames a column often shows it only here: the file's header and t
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 NAMES_AT_LEAST = 3  # so many names in a row are a header, not a sentence
+SURELY_NAMES = 5  # also in a line that does not say what it lists
 LIST_COUNT = 20
+MISSPELT_AT_LEAST = 4  # letters
 SHARED_AT_LEAST = 2
 REORDERED, ONE_WAY, BOTH_WAYS = "lists: in another order", "lists: one has more names", "lists: names differ"
 
 _NAME = r"[^\W\d][\w.-]{0,60}"
 _QUOTE = r"""\\?["'`]?"""
 _LIST = re.compile(
-    rf"{_QUOTE}{_NAME}{_QUOTE}(?:\s?[,;|\t]\s?{_QUOTE}{_NAME}{_QUOTE}){{{NAMES_AT_LEAST - 1},80}}(?!\s?[(=:]\w)"
+    rf"{_QUOTE}{_NAME}{_QUOTE}(?:\s?[,;|\t]\s?{_QUOTE}{_NAME}{_QUOTE}){{{NAMES_AT_LEAST - 1},80}}(?![\w.-])(?!\s?[(=:]\w)"
 )
 _KEYS = re.compile(rf"""["']({_NAME})["']\s?(?::|=>)""")
 _LABEL = re.compile(r"^.*[:=]\s*", re.DOTALL)
 _SEPARATOR = re.compile(r"\s?[,;|\t]\s?")
+_ENVELOPE = frozenset(
+    {"level", "lvl", "severity", "msg", "message", "event"}
+)  # what loggers of JSON lines add themselves
+_ERRORS = frozenset({"err", "error", "exception", "exc_info", "stack"})
 
 
 def plain(name: str) -> str:
@@ -32,11 +40,50 @@ def plain(name: str) -> str:
 def lists_of(lines: Iterable[str]) -> Iterator[tuple[str, ...]]:
     """The lists of names that the lines hold, in order; a list that says a name twice is none."""
     for line in lines:
+        entry = _log_entry(line)
+        if entry is not None:
+            yield from _lists_within(entry)
+            continue
         for match in _LIST.finditer(line):
             yield from _distinct(_SEPARATOR.split(match.group()))
         keys = _KEYS.findall(line)
         if len(keys) >= NAMES_AT_LEAST:
             yield from _distinct(keys)
+
+
+def _log_entry(line: str) -> Mapping[str, Any] | None:
+    """The entry that a line is, where the log is written as JSON: its own keys are no names of the data's."""
+    text = line.strip()
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and not _ENVELOPE.isdisjoint(entry) else None
+
+
+def _lists_within(entry: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for key, value in entry.items():
+        if key in _ERRORS:
+            continue
+        if isinstance(value, str):
+            yield from lists_of([value] if _log_entry(value) is None else [])
+        elif isinstance(value, dict):
+            yield from _distinct(list(value)) if len(value) >= NAMES_AT_LEAST else ()
+        elif isinstance(value, list) and len(value) >= NAMES_AT_LEAST and all(isinstance(each, str) for each in value):
+            yield from _distinct(value)
+
+
+def is_misspelt(name: str, other: str) -> bool:
+    """Say whether one name is the other with one letter wrong or two swapped; spellings of two countries are not."""
+    if len(name) != len(other) or len(name) < MISSPELT_AT_LEAST or name == other:
+        return False
+    wrong = [place for place, pair in enumerate(zip(name, other, strict=True)) if pair[0] != pair[1]]
+    first, last = wrong[0], wrong[-1]
+    if len(wrong) == 1:
+        return name[first].isalpha() and other[first].isalpha() and {name[first], other[first]} != {"s", "z"}
+    return len(wrong) == 2 and last == first + 1 and name[first] == other[last] and name[last] == other[first]
 
 
 def _distinct(found: list[str]) -> Iterator[tuple[str, ...]]:

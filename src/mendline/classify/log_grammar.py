@@ -102,6 +102,9 @@ _CLASS_MARKS = (
     ),
     *("Failed", "Lost"),
 )
+REMARKS = frozenset({"note", "hint", "help", "tip", "detail"})  # words before a colon that name no exception
+# An exception in a traceback that somebody indented: no line of code looks like this.
+INDENTED_CLASS = re.compile(r"^\s+(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Timeout|Interrupt|Warning): \S")
 PLAIN_CLASS = re.compile(r"^[\s|]*((?:[A-Za-z_][\w$]*\.)*[A-Za-z_][\w$]*)(?::\s|:?$)")
 # What follows an error of PostgreSQL, in its languages: detail, hint, context, statement, query, line.
 _DETAIL_WORDS = (
@@ -165,7 +168,8 @@ NOT_ERROR = re.compile(
     r"(?:errors?|failures?|failed|rejected|invalid|missing|evicted|dropped|skipped|exceptions?|violations?)\b"
     r"|(?:errors?|missing|unexpected|invalid|violations|failures)[\"']?\s*[:=]\s*(?:0\b|null|none|false|\[\]|\{\})"
     r"|failed?[\"']?\s*[:=]\s*0\b"
-    r"|unauthori[sz]ed (?:access|use)[^\n]{0,60}(?:prohibited|forbidden|prosecuted)|\[passed\])"
+    r"|unauthori[sz]ed (?:access|use)[^\n]{0,60}(?:prohibited|forbidden|prosecuted)|\[passed\]"
+    r"|(?:fields|lines|columns) terminated by)"
 )
 _AGAIN = _words(
     *(r"re-?try(?:ing)?", "retries", r"will (?:try|retry)", "trying again", r"attempt \d+", "backing off", "sleeping"),

@@ -17,6 +17,8 @@ MESSAGE_COUNT = 24
 FRAME_COUNT = 12
 RECORD_COUNT = 400
 HEALING_DISTANCE = 40  # lines
+# Python raises these to end a loop or to fall back on another way: never why a program failed when something came after.
+CONTROL_FLOW = frozenset({"StopIteration", "StopAsyncIteration", "GeneratorExit"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +186,8 @@ class _Parser:
     def _content(self, line: LogLine, level: str, stamped: bool) -> None:
         text = line.text
         caused_by = grammar.CAUSED_BY.search(text)
-        if self.in_traceback and text[:1].isspace() and not stamped and not caused_by and not grammar.GROUP.match(text):
+        is_inside = self.in_traceback and text[:1].isspace() and not stamped
+        if is_inside and not (caused_by or grammar.GROUP.match(text) or grammar.INDENTED_CLASS.match(text)):
             self.frames.append(text.strip())
             return
         name = self._class_name(text, stamped)
@@ -213,7 +216,7 @@ class _Parser:
             return name
         if self.in_traceback and not text[:1].isspace():
             plain = grammar.PLAIN_CLASS.match(text)
-            return plain.group(1) if plain else ""
+            return plain.group(1) if plain and plain.group(1).lower() not in grammar.REMARKS else ""
         return ""
 
     def _is_continuation(self, line: LogLine, level: str, stamped: bool) -> bool:
@@ -304,14 +307,17 @@ def _finished(parser: _Parser) -> tuple[ErrorRecord, ...]:
     deepest: dict[int, float] = {}
     handled: set[int] = set()
     for record in parser.records:
-        deepest[record.chain] = max(deepest.get(record.chain, record.depth), record.depth)
+        if record.class_name not in CONTROL_FLOW:
+            deepest[record.chain] = max(deepest.get(record.chain, record.depth), record.depth)
         went_on = record.warned_before and parser.marked_to > record.lines[-1].number
         if went_on or (record.is_handled and record.level in grammar.HANDLED_LEVELS):
             handled.add(record.chain)
     found: dict[tuple[str, str, bool, bool], ErrorRecord] = {}
     for record in parser.records:
         first = record.lines[0]
-        is_root = record.depth >= deepest[record.chain]
+        is_root = record.depth >= deepest.get(record.chain, record.depth) and (
+            record.class_name not in CONTROL_FLOW or record.chain not in deepest
+        )
         is_handled = record.is_handled or record.chain in handled or _is_healed(record, parser.succeeded_at)
         is_handled = is_handled or _is_overcome_page(record, parser)
         key = (record.class_name, re.sub(r"\d+", "0", first.text), is_handled, is_root)
