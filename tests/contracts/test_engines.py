@@ -12,7 +12,8 @@ import pytest
 
 from mendline.engines.base import Engine, FinishedRun, RunState
 from mendline.errors import Rejected
-from mendline.incident import FailureKind, RunRef
+from mendline.incident import ConfigChange, FailureKind, RunRef
+from mendline.reruns.adjusting import with_changes
 from mendline.testing.dagster_bench import DagsterBench
 from mendline.testing.memory_engine import MemoryEngine
 
@@ -47,7 +48,8 @@ class Bench(Protocol):
 
 class MemoryBench:
     def __init__(self) -> None:
-        self.engine: MemoryEngine = MemoryEngine(upstream=UPSTREAM, job="diamond")
+        accepted = {f"ops.{stage}.config.factor": int for stage in UPSTREAM}
+        self.engine: MemoryEngine = MemoryEngine(upstream=UPSTREAM, job="diamond", accepted=accepted)
 
     def run(self, config: dict[str, Any] | None = None) -> RunRef:
         return self.engine.run(config)
@@ -221,6 +223,33 @@ def test_a_rerun_that_fails_says_so_and_the_next_one_builds_on_the_chain(bench: 
     third = bench.engine.rerun(parent, ("publish",), key="chain-3", tags={}, config=TRIPLED, timeout_s=60)
     assert (second.state, third.state) == (RunState.FAILED, RunState.SUCCEEDED)
     assert third.config == TRIPLED
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"factor": "three"}, "factor"), ({"colour": 3}, "colour")])
+def test_a_configuration_that_the_job_does_not_accept_is_refused_and_starts_nothing(
+    bench: Bench, wrong: dict[str, Any], said: str
+) -> None:
+    parent, key = bench.run(), f"wrong {said}"
+    calls = bench.calls()
+    with pytest.raises(Rejected, match=said):
+        bench.engine.rerun(
+            parent, ("seed",), key=key, tags={}, config={"ops": {"seed": {"config": wrong}}}, timeout_s=60
+        )
+    assert bench.calls() == calls
+    assert [run.run for run in bench.engine.run_chain(parent.run_id)] == [parent]
+    found = bench.engine.rerun(parent, ("seed",), key=key, tags={}, config=TRIPLED, timeout_s=60)
+    assert (found.state, found.config) == (RunState.SUCCEEDED, TRIPLED)
+
+
+def test_a_place_of_the_runs_own_configuration_is_changed_for_one_rerun_alone(bench: Bench) -> None:
+    parent = bench.run({"ops": {**TRIPLED["ops"], "left": {"config": {"factor": 5}}}})
+    scheduled = bench.engine.describe(parent).config
+    change = ConfigChange(stage="left", path="ops.left.config.factor", before=5, after=2)
+    config = with_changes(scheduled, [change])
+    changed = bench.engine.rerun(parent, ("left",), key="changed", tags={}, config=config, timeout_s=60)
+    assert changed.config == {"ops": {**TRIPLED["ops"], "left": {"config": {"factor": 2}}}}
+    after = bench.engine.rerun(changed.run, ("left",), key="as before", tags={}, config=scheduled, timeout_s=60)
+    assert after.config == bench.engine.describe(parent).config == scheduled
 
 
 def test_two_threads_with_one_key_start_one_run(bench: Bench) -> None:

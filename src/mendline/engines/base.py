@@ -136,9 +136,11 @@ class Engine(Protocol):
         """Run exactly `stages` again as a re-execution of `parent` and wait for the end.
 
         `key` names the effect: the same key never starts a second run; a repeated call waits for, or reports, the first.
-        `config` None means the parent's own. `detailed_logging` asks the engine for debug-level logs.
+        `config` None means the parent's own; another one is the whole of it, not a part. `detailed_logging` asks the engine
+        for debug-level logs.
 
-        Raises: `Unavailable` when the run could not be started or did not end within `timeout_s` seconds.
+        Raises: `Unavailable` when the run could not be started or did not end within `timeout_s` seconds; `Rejected`, with
+        nothing started, for a run or a stage that does not exist and a configuration that the job does not accept.
         """
         ...
 

@@ -30,7 +30,7 @@ import dagster  # noqa: E402
 from dagster import DagsterInstance, DagsterRun  # noqa: E402
 from dagster._core.code_pointer import CodePointer  # noqa: E402
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository  # noqa: E402
-from dagster._core.errors import DagsterRunAlreadyExists  # noqa: E402
+from dagster._core.errors import DagsterInvalidConfigError, DagsterRunAlreadyExists  # noqa: E402
 from dagster._core.execution.api import create_execution_plan, execute_run  # noqa: E402
 from dagster._core.execution.plan import state as plan_state  # noqa: E402
 from dagster._core.storage.tags import MAX_RETRIES_TAG, PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG, TAGS_TO_MAYBE_OMIT_ON_RETRY  # noqa: E402
@@ -150,6 +150,8 @@ def _start(settings: dict[str, Any], args: dict[str, Any], instance: DagsterInst
         return
     except Refused:
         raise
+    except DagsterInvalidConfigError as error:
+        raise Refused("rejected", _about_config(error, parent.job_name)) from error
     except BaseException as error:  # the user's module may raise anything, SystemExit too
         raise Refused("unavailable", f"the re-run could not be started: {_words(error)}") from error
     try:
@@ -157,6 +159,11 @@ def _start(settings: dict[str, Any], args: dict[str, Any], instance: DagsterInst
     except BaseException as error:
         instance.report_run_failed(run, f"The re-run ended by {_words(error)}")
         raise
+
+
+def _about_config(error: DagsterInvalidConfigError, job: str) -> str:
+    said = " ".join(" ".join(error.error_messages).split())
+    return f"job `{job}` does not accept the configuration of the re-run, so it was not started: {said}"
 
 
 def _job(settings: dict[str, Any], parent: DagsterRun) -> ReconstructableJob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,8 @@ class MemoryEngine:
     """Runs its stages at once, in order; a stage whose upstream failed does not begin.
 
     Tests set `failing` (stage -> error class and message), `flaky` (fails once, then passes) and `dying` (the run's process
-    is gone while the stage runs); `calls` has every stage that began, in order.
+    is gone while the stage runs); `calls` has every stage that began, in order. With `accepted` (dotted path -> type), a
+    re-run with any other configuration is refused.
     """
 
     upstream: Mapping[str, tuple[str, ...]]
@@ -37,6 +38,7 @@ class MemoryEngine:
     flaky: set[str] = field(default_factory=set)
     dying: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
+    accepted: Mapping[str, type] | None = None
     _runs: dict[str, _Run] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -95,6 +97,7 @@ class MemoryEngine:
                 if set(stages) - set(self.upstream):
                     raise Rejected(f"the job has no stage {', '.join(sorted(set(stages) - set(self.upstream)))}")
                 carried = origin.config if config is None else config
+                self._require_accepted(carried)
                 self._execute(run_id, stages, origin, carried, {**origin.tags, **tags})
             return self._runs[run_id].description
 
@@ -105,6 +108,11 @@ class MemoryEngine:
         if run_id not in self._runs:
             raise Rejected(f"run `{run_id}` does not exist", system=self.name)
         return self._runs[run_id]
+
+    def _require_accepted(self, config: Mapping[str, Any]) -> None:
+        for path, value in _leaves(config):
+            if self.accepted is not None and type(value) is not self.accepted.get(path):
+                raise Rejected(f"job `{self.job}` does not accept `{path}: {value}`", system=self.name)
 
     def _execute(
         self,
@@ -159,6 +167,14 @@ class MemoryEngine:
                 )
         retried = tuple(s for s in description.stage_states if s in self.flaky and s not in self.failing)
         return _Run(description=description, failures=tuple(failures), retried=retried, at=at, lines=lines)
+
+
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _finished(run: _Run) -> FinishedRun:
