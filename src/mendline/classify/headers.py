@@ -24,12 +24,18 @@ _LIST = re.compile(
     rf"{_QUOTE}{_NAME}{_QUOTE}(?:\s?[,;|\t]\s?{_QUOTE}{_NAME}{_QUOTE}){{{NAMES_AT_LEAST - 1},80}}(?![\w.-])(?!\s?[(=:]\w)"
 )
 _KEYS = re.compile(rf"""["']({_NAME})["']\s?(?::|=>)""")
-_LABEL = re.compile(r"^.*[:=]\s*", re.DOTALL)
+_MAY_SEPARATE = re.compile(r"[,;|\t]|[\"'] ?(?::|=>)")
 _SEPARATOR = re.compile(r"\s?[,;|\t]\s?")
 _ENVELOPE = frozenset(
     {"level", "lvl", "severity", "msg", "message", "event"}
 )  # what loggers of JSON lines add themselves
 _ERRORS = frozenset({"err", "error", "exception", "exc_info", "stack"})
+
+
+class Keys(tuple[str, ...]):
+    """The keys of a record: names without an order."""
+
+    __slots__ = ()
 
 
 def plain(name: str) -> str:
@@ -40,6 +46,8 @@ def plain(name: str) -> str:
 def lists_of(lines: Iterable[str]) -> Iterator[tuple[str, ...]]:
     """The lists of names that the lines hold, in order; a list that says a name twice is none."""
     for line in lines:
+        if len(_MAY_SEPARATE.findall(line)) < NAMES_AT_LEAST - 1:
+            continue
         entry = _log_entry(line)
         if entry is not None:
             yield from _lists_within(entry)
@@ -48,7 +56,7 @@ def lists_of(lines: Iterable[str]) -> Iterator[tuple[str, ...]]:
             yield from _distinct(_SEPARATOR.split(match.group()))
         keys = _KEYS.findall(line)
         if len(keys) >= NAMES_AT_LEAST:
-            yield from _distinct(keys)
+            yield from map(Keys, _distinct(keys))
 
 
 def _log_entry(line: str) -> Mapping[str, Any] | None:
@@ -70,7 +78,7 @@ def _lists_within(entry: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         if isinstance(value, str):
             yield from lists_of([value] if _log_entry(value) is None else [])
         elif isinstance(value, dict):
-            yield from _distinct(list(value)) if len(value) >= NAMES_AT_LEAST else ()
+            yield from map(Keys, _distinct(list(value))) if len(value) >= NAMES_AT_LEAST else ()
         elif isinstance(value, list) and len(value) >= NAMES_AT_LEAST and all(isinstance(each, str) for each in value):
             yield from _distinct(value)
 
@@ -104,5 +112,5 @@ def _difference(first: tuple[str, ...], second: tuple[str, ...]) -> str:
     if len(shared) < max(SHARED_AT_LEAST, 0.5 * min(len(first), len(second))):
         return ""
     if len(shared) == len(first) == len(second):
-        return REORDERED
+        return "" if isinstance(first, Keys) or isinstance(second, Keys) else REORDERED
     return ONE_WAY if len(shared) in (len(first), len(second)) else BOTH_WAYS

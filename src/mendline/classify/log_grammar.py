@@ -50,7 +50,8 @@ LEVEL = re.compile(
 )
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)|^\W*Stack Trace:|stack backtrace:|^Exception in thread")
 FRAME = re.compile(
-    r"^[\s|+]*(?:File \"[^\"]*\", line \d+|at [\w$.<>/ ]+\(|at [^ ]+ ?\(?[^ ]*:\d+:\d+|\.{3} \d+ more|\d+: 0x|[~^]{2,}\s*$|\+-+)"
+    r"^[\s|+]*(?:File \"[^\"]*\", line \d+|at [\w$.<>/ ]+\(|at [^ ]+ ?\(?[^ ]*:\d+:\d+|\.{3} \d+ more|\d+: 0x|[~^]{2,}\s*$|\+-+"
+    r"|(?:throw new|throw|raise) [\w.]+\()"
 )
 EXPLAINED_BEFORE = re.compile(r"The above exception was the direct cause of the following", re.IGNORECASE)
 EXPLAINED_AFTER = re.compile(
