@@ -37,10 +37,11 @@ from mendline.incident import (
 )
 from mendline.intervention import lease_of, replaced_by
 from mendline.investigation import Investigator, Probe
-from mendline.playbook import Playbook
+from mendline.playbook import WITH_LOGGING, Playbook
 from mendline.policy import Ruling, Situation, decide
-from mendline.redaction import Redactor
+from mendline.redaction import Redactor, tame
 from mendline.report import headline
+from mendline.reruns.kept_log import extent, kept_log
 from mendline.snapshots import remember
 from mendline.stores.base import Approval
 from mendline.tools import escalate
@@ -346,8 +347,14 @@ class Hands:
         self.set_phase(incident, "verifying")
         context = self._repairing(incident, diagnosis, number)
         checks = self.repairs[plan.repair].verify(plan, receipt, context)
-        detailed = verifier == verifying.WITH_LOGGING
+        detailed = verifier == WITH_LOGGING
         return verifying.verify_pipeline_stage(context, plan, checks, detailed_logging=detailed)
+
+    def keep_log(self, incident: Incident, run_id: str) -> str:
+        """Keep the redacted log of a re-run with its incident, once; how much of it was kept, in words."""
+        run = replace(incident.run, engine=incident.engine, run_id=run_id)
+        lines = self.redactor.redact_lines(map(tame, self.engine(incident).logs(run, None)))
+        return extent(self.services.store.keep_log(kept_log(incident.id, run_id, tuple(lines), datetime.now(UTC))))
 
     def remember_good(self, incident: Incident) -> None:
         """Take the last-good snapshots once the whole chain of runs is green."""

@@ -374,7 +374,8 @@ class Attempt:
 
     `decision` is the policy's word (`auto`, `ask`, `suggest`, `off`), "declined" when the repair would not plan. `answer` is
     a person's, None where nobody was asked or nobody has answered yet. `shadowed` is what policy would have said out of
-    shadow mode, "" out of it. `undone_by` and `undone_at` are "" and None when it was Mendline itself that took it back.
+    shadow mode, "" out of it. `kept_log` says how much of the re-run's log is kept, "" when none is. `undone_by` and
+    `undone_at` are "" and None when it was Mendline itself that took it back.
     """
 
     repair: str
@@ -388,6 +389,7 @@ class Attempt:
     undone_at: datetime | None = None
     answer: Answer | None = None
     shadowed: str = ""
+    kept_log: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from mendline.incident import FailureType, Finding
 
 DIAGNOSTICS = frozenset({"inspect_schema_diff", "profile_failed_batch", "check_api_status"})
 REPAIRS = frozenset({"apply_schema_migration", "apply_quality_filter", "retry_with_backoff"})
-VERIFIERS = frozenset({"verify_pipeline_stage", "reprocess_with_logging"})
+WITH_LOGGING = "reprocess_with_logging"
+VERIFIERS = frozenset({"verify_pipeline_stage", WITH_LOGGING})
 ALWAYS = frozenset({"retrieve_logs", "escalate"})
 NOT_REPAIRS = DIAGNOSTICS | VERIFIERS | ALWAYS  # a policy may name them; they ask no permission of their own
 BUILT_IN = Path(__file__).with_name("playbook.yaml")

@@ -38,6 +38,7 @@ from mendline.incident import (
     VerificationState,
 )
 from mendline.phases import Stopwatch
+from mendline.playbook import WITH_LOGGING
 from mendline.policy import Ruling
 from mendline.steps import Steps
 from mendline.stores.base import Approval
@@ -375,6 +376,18 @@ class Life:
                 checks=(Check(name="the stage could be re-run", passed=False, detail=verified),),
             )
         self.attempts[-1] = replace(self.attempts[-1], verification=verified)
+        if verifier == WITH_LOGGING and verified.run_id is not None:
+            self._keep_log(verified.run_id, number)
+
+    def _keep_log(self, run_id: str, number: int) -> None:
+        """Keep the log that the re-run was made for; the repair is none the worse where that cannot be done."""
+        hands, incident = self.hands, self.incident
+        try:
+            kept = self._patiently(f"keep_log:{number}", lambda: hands.keep_log(incident, run_id), str)
+        except MendlineError as error:
+            self._note(f"the log of the re-run was not kept: {error}")
+        else:
+            self.attempts[-1] = replace(self.attempts[-1], kept_log=kept)
 
     def take_back(self, position: int) -> None:
         """Undo the effect of the attempt at `position` (from 1), if it has one that is still there."""

@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, text
 from mendline.errors import ConfigError, InputError, JournalConflict, Superseded, Unavailable
 from mendline.incident import Answer, OutcomeKind, Plan, Receipt, to_json
 from mendline.stores import connection, tables
-from mendline.stores.base import Accommodation, Approval, ColumnProfile, Feedback, Intent, Snapshot, Store
+from mendline.stores.base import Accommodation, Approval, ColumnProfile, Feedback, Intent, KeptLog, Snapshot, Store
 from mendline.stores.sql import SqlStore
 from mendline.testing.memory_store import MemoryStore
 from mendline.testing.values import NOON, an_incident, an_outcome
@@ -334,6 +334,18 @@ class TestApprovals:
             store.answer_approval("k", Answer(decision="approved", by="ann", at=NOON))
 
 
+class TestKeptLogs:
+    def test_the_first_log_of_a_run_stays_with_its_incident_in_order(self, store: Store) -> None:
+        first = KeptLog(incident_id="1", run_id="r1", kept_at=NOON, lines=("a\x00b", "é"), total_count=2)
+        second = replace(first, run_id="r0", left_out_count=1)
+        assert store.keep_log(first) == first
+        assert store.keep_log(replace(first, lines=())) == first
+        store.keep_log(replace(first, incident_id="2"))
+        store.keep_log(second)
+        assert store.kept_logs("1") == (first, second)
+        assert store.kept_logs("3") == ()
+
+
 class TestClaimsAndLeases:
     def test_a_claim_is_for_good_and_for_its_first_owner(self, store: Store) -> None:
         assert [store.claim("k", owner) for owner in "abab"] == [True, False, True, False]
@@ -470,6 +482,7 @@ class TestDeadWorkers:
             lambda: store.mark_undone("k", NOON),
             lambda: store.put_approval(an_approval("other")),
             lambda: store.answer_approval("k", Answer(decision="approved", by="ann", at=NOON)),
+            lambda: store.keep_log(KeptLog(incident_id="1", run_id="r", kept_at=NOON, lines=(), total_count=0)),
             lambda: store.claim("c", "w"),
             lambda: store.lease("l", "w", 10),
             lambda: store.release("l", "w"),
@@ -514,7 +527,7 @@ class TestOnDisk:
             assert list(pool.map(open_one, range(4))) == [0] * 4
 
     def test_a_database_of_the_version_before_is_brought_up_with_all_that_is_in_it(self, url: str) -> None:
-        """Version 1 had neither workers nor questions nor tokens."""
+        """Version 1 had neither workers nor questions nor tokens, version 2 no logs."""
         first = SqlStore(url)
         first.open_incident(an_incident("a"))
         kept = first.incidents()
@@ -524,6 +537,7 @@ class TestOnDisk:
             for statement in (
                 "DROP TABLE mendline_workers",
                 "DROP TABLE mendline_approvals",
+                "DROP TABLE mendline_logs",
                 "DELETE FROM mendline_settings WHERE name = 'last_token'",
                 "UPDATE mendline_settings SET number = 1 WHERE name = 'schema_version'",
             ):
@@ -536,6 +550,7 @@ class TestOnDisk:
             second.join_worker("w")
             assert second.put_approval(an_approval()) == an_approval()
             assert second.next_token() > 0
+            assert second.kept_logs("1") == ()
             assert second.open_incident(an_incident("b")).incident.id == "2"
 
     def test_postgres_without_its_driver_is_a_config_error_with_the_command(
@@ -591,7 +606,7 @@ class TestOnDisk:
         with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
             connection.execute("UPDATE mendline_settings SET number = 7 WHERE name = 'schema_version'")
             connection.commit()
-        with pytest.raises(ConfigError, match="has schema version 7, this Mendline knows version 2"):
+        with pytest.raises(ConfigError, match="has schema version 7, this Mendline knows version 3"):
             SqlStore(f"sqlite:///{tmp_path}/state.db")
 
     def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(self, tmp_path: Path) -> None:

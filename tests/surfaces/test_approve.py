@@ -16,7 +16,7 @@ import pytest
 from mendline.app import WORKFLOW, _workflow_id
 from mendline.approvals import WAITING, digest, request
 from mendline.durable import Durable
-from mendline.incident import Answer, Attempt, OutcomeKind, Plan, VerificationState
+from mendline.incident import Answer, Attempt, ConfigChange, OutcomeKind, Plan, VerificationState
 from mendline.steps import Steps
 from mendline.stores.base import Approval
 from mendline.stores.sql import SqlStore
@@ -40,6 +40,8 @@ PLAN = Plan(
     statements=("INSERT INTO aside SELECT 1", "DELETE FROM raw.parcels\nWHERE \x1b[31msender IS NULL"),
     moved_row_count=5,
     undo_summary="the 5 rows go back",
+    changes=(ConfigChange(stage="load", path="ops.load.config.page_size", before=1000, after=500),),
+    evidence=("nothing was written",),
 )
 Out = pytest.CaptureFixture[str]
 
@@ -83,6 +85,8 @@ class TestAnswering:
         said = capsys.readouterr().out
         for part in (
             f"Plan {digest(PLAN)}: `apply_quality_filter`: Set 5 of 200 rows aside",
+            "    ops.load.config.page_size: 1000 -> 500 (in this re-run only)\n",
+            "    to repeat it: nothing was written\n",
             "    INSERT INTO aside SELECT 1\n    DELETE FROM raw.parcels\n    WHERE sender IS NULL\n",
             "Rows set aside: 5\n",
             "Then runs again: weigh, bill\n",

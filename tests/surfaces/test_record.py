@@ -29,6 +29,7 @@ from mendline.incident import (
     VerificationState,
 )
 from mendline.report.markdown import render
+from mendline.stores.base import KeptLog
 from mendline.stores.sql import SqlStore
 from mendline.surfaces.cli import main
 
@@ -123,6 +124,24 @@ def test_incidents_are_listed_newest_first(capsys: Out) -> None:
     assert "resolved" in rows[2]
     assert "SCHEMA_CHANGE" in rows[2]
     assert "40 s" in rows[2]
+
+
+def test_the_log_of_a_rerun_is_shown_line_by_line_and_nothing_in_it_is_obeyed(capsys: Out, store: SqlStore) -> None:
+    lines = ("begins", "[bold]50 rows[/bold]\x1b[2J", "[... 7 lines left out ...]", "ends")
+    log = KeptLog(incident_id="1", run_id="r-9", kept_at=AT, lines=lines, total_count=10, left_out_count=7)
+    store.keep_log(log)
+    said = answer(capsys, "show", "1", "--log").splitlines()
+    assert said[0] == "Run r-9 (3 of 10 lines, kept at 2026-11-22 03:00 UTC):"
+    assert said[1:] == ["begins", "[bold]50 rows[/bold]", "[... 7 lines left out ...]", "ends"]
+    (found,) = json.loads(answer(capsys, "show", "1", "--log", "--json"))
+    assert (found["run_id"], found["lines"], found["left_out_count"]) == ("r-9", list(lines), 7)
+
+
+def test_where_no_log_is_kept_it_says_which_tool_keeps_one(capsys: Out) -> None:
+    assert main(["show", "1", "--log"]) == 2
+    assert "no log is kept with incident `1`: only `reprocess_with_logging` keeps one" in capsys.readouterr().err
+    assert main(["show", "77", "--log"]) == 2
+    assert "there is no incident `77`" in capsys.readouterr().err
 
 
 def test_open_incidents_only(capsys: Out) -> None:

@@ -315,6 +315,7 @@ class Freight:
             "calls": list(self.engine.calls),
             "accommodation": kept and (kept.base_sql, kept.current_sql, kept.mappings),
             "intents": undone,
+            "logs": [(log.run_id, log.lines) for log in self.store.kept_logs(incident_id)],
             "ledger": self.table("_mendline.ledger", "key, undone_at IS NOT NULL AS is_undone"),
             "time": self.clock.now(),
             "snapshots": [snapshot.run_id for snapshot in self.store.snapshots("parcels")],

@@ -98,7 +98,7 @@ def page(record: IncidentRecord, log: LogExcerpt | None) -> Page:
             _error(record.incident.failures[0], log, outcome.classification.evidence if outcome else ()),
             _diagnostics(record, log),
             _classification(outcome.classification if outcome else None, log),
-            _remediation(outcome.attempts if outcome else ()),
+            _remediation(outcome.attempts if outcome else (), record.incident.id),
             _outcome(record),
             *_narrative(outcome, log),
             Field(label="Recommended resolution", text=_recommended(record)),
@@ -210,11 +210,11 @@ def _is_verbatim(evidence: Evidence, log: LogExcerpt | None) -> bool:
     return any(line.number == evidence.line and evidence.quote in line.text for line in log.lines)
 
 
-def _remediation(attempts: Sequence[Attempt]) -> Field:
+def _remediation(attempts: Sequence[Attempt], incident_id: str) -> Field:
     applied = [attempt for attempt in attempts if attempt.receipt is not None]
     shown = attempts[:ATTEMPTS_SHOWN]
     spelled_out = _most_telling(shown)
-    steps = [_attempt(attempt, with_code=attempt is spelled_out) for attempt in shown]
+    steps = [_attempt(attempt, incident_id, with_code=attempt is spelled_out) for attempt in shown]
     steps += _left_out(len(attempts) - ATTEMPTS_SHOWN, "attempt", None)
     text = "yes" if applied else "no"
     if not attempts:
@@ -230,11 +230,13 @@ def _most_telling(attempts: Sequence[Attempt]) -> Attempt | None:
     return candidates[-1] if candidates else None
 
 
-def _attempt(attempt: Attempt, *, with_code: bool) -> Step:
+def _attempt(attempt: Attempt, incident_id: str, *, with_code: bool) -> Step:
     about = f" on {name(attempt.plan.dataset)}" if attempt.plan and attempt.plan.dataset else ""
     said = [_decision(attempt)]
     if attempt.plan:
         said.append(cut(clean(attempt.plan.summary), 240))
+    if attempt.plan and attempt.plan.evidence:
+        said.append(f"to repeat it: {cut(clean('; '.join(attempt.plan.evidence)), 300)}")
     # The policy's reason for letting a repair act says nothing that its result does not.
     if attempt.reason and attempt.decision != "auto":
         said.append(cut(clean(attempt.reason), 240))
@@ -244,6 +246,8 @@ def _attempt(attempt: Attempt, *, with_code: bool) -> Step:
             said[-1] += f": {cut(clean(attempt.receipt.summary), 240)}"
     if attempt.verification:
         said.append(f"verification: {cut(clean(attempt.verification.summary), 300)}")
+    if attempt.kept_log:
+        said.append(f"its log is kept ({attempt.kept_log}): `mendline show {clean(incident_id)} --log`")
     if attempt.undone:
         said.append(f"undone{f' by {name(attempt.undone_by)}' if attempt.undone_by else ''}{_on(attempt.undone_at)}")
     code = (_code(attempt.plan.statements),) if with_code and attempt.plan else ()

@@ -126,6 +126,22 @@ class Approval:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptLog:
+    """The redacted log of one re-run, kept with the incident that it was for.
+
+    `total_count` counts the lines of the whole log. Of these `left_out_count` are missing between the beginning and the end,
+    where a line of ours in `lines` says so.
+    """
+
+    incident_id: str
+    run_id: str
+    kept_at: datetime
+    lines: tuple[str, ...]
+    total_count: int
+    left_out_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpenResult:
     """What opening an incident found: the incident that now stands, and whether this call made it."""
 
@@ -217,6 +233,14 @@ class Store(Protocol):
 
     def approvals(self, incident_id: str) -> tuple[Approval, ...]:
         """All questions about one incident, oldest first."""
+        ...
+
+    def keep_log(self, log: KeptLog) -> KeptLog:
+        """Keep the log of a run with an incident; the first one of that run stays, and is given back."""
+        ...
+
+    def kept_logs(self, incident_id: str) -> tuple[KeptLog, ...]:
+        """The logs that are kept with one incident, oldest first."""
         ...
 
     def claim(self, key: str, owner: str) -> bool:

@@ -13,7 +13,16 @@ from sqlalchemy import URL, Connection, Row, delete, or_, select, update
 from mendline.errors import InputError, JournalConflict
 from mendline.incident import Answer, Incident, Outcome, OutcomeKind, Receipt, from_json, to_json
 from mendline.stores import tables
-from mendline.stores.base import Accommodation, Approval, Feedback, IncidentRecord, Intent, OpenResult, Snapshot
+from mendline.stores.base import (
+    Accommodation,
+    Approval,
+    Feedback,
+    IncidentRecord,
+    Intent,
+    KeptLog,
+    OpenResult,
+    Snapshot,
+)
 from mendline.stores.connection import Database, common_now, insert_if_absent, insert_or_replace
 
 SNAPSHOTS_KEPT = 30
@@ -238,6 +247,19 @@ class SqlStore:
         query = select(table).where(table.c.incident_id == incident_id).order_by(table.c.sequence)
         with self._database.reading() as connection:
             return tuple(_approval(row) for row in connection.execute(query))
+
+    def keep_log(self, log: KeptLog) -> KeptLog:
+        table = tables.logs
+        with self._database.writing() as connection:
+            insert_if_absent(connection, table, incident_id=log.incident_id, run_id=log.run_id, body=to_json(log))
+            query = select(table.c.body).where(table.c.incident_id == log.incident_id, table.c.run_id == log.run_id)
+            return from_json(KeptLog, connection.execute(query).scalar_one())
+
+    def kept_logs(self, incident_id: str) -> tuple[KeptLog, ...]:
+        table = tables.logs
+        query = select(table.c.body).where(table.c.incident_id == incident_id).order_by(table.c.sequence)
+        with self._database.reading() as connection:
+            return tuple(from_json(KeptLog, body) for body in connection.execute(query).scalars())
 
     def claim(self, key: str, owner: str) -> bool:
         with self._database.writing() as connection:

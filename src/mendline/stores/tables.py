@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-SCHEMA_VERSION = 2  # of the versions so far, each only adds tables
+SCHEMA_VERSION = 3  # of the versions so far, each only adds tables
 
 
 class Moment(TypeDecorator[datetime]):
@@ -111,6 +111,16 @@ approvals = Table(
     Column("incident_id", Text, nullable=False, index=True),
     Column("body", Text, nullable=False),
     Column("answer", Text),
+)
+
+logs = Table(
+    "mendline_logs",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("incident_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("incident_id", "run_id"),
 )
 
 claims = Table(

@@ -99,8 +99,12 @@ def described(asked: Approval, record: IncidentRecord | None) -> Iterator[str]:
     yield clean(f"Plan {asked.digest}: `{plan.repair}`: {plan.summary}")
     for statement in plan.statements:
         yield from (f"    {clean(line)}" for line in statement.splitlines())
+    for change in plan.changes:
+        yield clean(f"    {change.path}: {change.before} -> {change.after} (in this re-run only)")
     if not plan.statements:
         yield "    (no statement: it only runs stages again)"
+    for sentence in plan.evidence:
+        yield clean(f"    to repeat it: {sentence}")
     yield clean(f"Rows set aside: {plan.moved_row_count:,}")
     yield clean(f"Then runs again: {', '.join(asked.stages) or 'nothing'}")
     yield clean(f"Undo: {plan.undo_summary}" if plan.is_reversible else f"Cannot be undone ({plan.undo_summary})")

@@ -195,12 +195,16 @@ def show(
     incident_id: IncidentId,
     diff: Annotated[bool, typer.Option("--diff", help="Every finding's data and every statement in full.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The report as it was sent.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="The log of the re-run, where one is kept.")] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Show the diagnostic report of one incident."""
     from mendline.surfaces import record
 
+    if log:
+        record.show_log(config_path(context, config), incident_id, as_json=as_json)
+        return
     form: record.Form = "json" if as_json else "diff" if diff else "markdown" if markdown else "report"
     record.show(config_path(context, config), incident_id, form)
 

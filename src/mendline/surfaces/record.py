@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from mendline.approvals import WAITING, sentence
+from mendline.approvals import WAITING, at, sentence
 from mendline.config import Config, load_config
 from mendline.errors import InputError
 from mendline.incident import FailureType, Outcome, to_json
 from mendline.report import terminal
 from mendline.report.escape import clean
+from mendline.reruns.kept_log import extent
 from mendline.scorecard import score
 from mendline.scorecard.score import is_open
 from mendline.stores.base import Feedback, IncidentRecord, Store, existing
@@ -60,6 +61,24 @@ def show(config: Path, incident_id: str, form: Form) -> None:
         put("\n".join(_details(record.outcome)))
     else:
         screen().print(terminal.render(record))
+
+
+def show_log(config: Path, incident_id: str, *, as_json: bool) -> None:
+    """Print the logs that are kept with an incident. Raises: `InputError` when there is none, of either."""
+    with opened_store(load_config(config)) as store:
+        record = existing(store, incident_id)
+        kept = store.kept_logs(record.incident.id)
+    if not kept:
+        raise InputError(
+            f"no log is kept with incident `{incident_id}`: only `reprocess_with_logging` keeps one, of its re-run; what led to "
+            f"the verdict is quoted by `mendline show {incident_id}`"
+        )
+    if as_json:
+        put_json([json.loads(to_json(log)) for log in kept])
+        return
+    for log in kept:
+        put(clean(f"Run {log.run_id} ({extent(log)}, kept at {at(log.kept_at)}):"))
+        put("\n".join(map(clean, log.lines)))
 
 
 def feedback(config: Path, incident_id: str, said: Said) -> None:
@@ -150,6 +169,9 @@ def _details(outcome: Outcome | None) -> Iterator[str]:
             yield clean(f"  {sentence(attempt.answer)}")
         for statement in attempt.plan.statements if attempt.plan else ():
             yield from ("  " + clean(line) for line in statement.splitlines())
+        for change in attempt.plan.changes if attempt.plan else ():
+            yield clean(f"  {change.path}: {change.before} -> {change.after} (in this re-run only)")
+        yield from (clean(f"  to repeat it: {each}") for each in (attempt.plan.evidence if attempt.plan else ()))
         if attempt.plan and attempt.plan.undo_summary:
             yield clean(f"  undo: {attempt.plan.undo_summary}")
 

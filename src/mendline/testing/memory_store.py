@@ -11,7 +11,16 @@ from typing import TypeVar
 
 from mendline.errors import InputError, JournalConflict
 from mendline.incident import Answer, Incident, Outcome, OutcomeKind, Receipt, from_json, to_json
-from mendline.stores.base import Accommodation, Approval, Feedback, IncidentRecord, Intent, OpenResult, Snapshot
+from mendline.stores.base import (
+    Accommodation,
+    Approval,
+    Feedback,
+    IncidentRecord,
+    Intent,
+    KeptLog,
+    OpenResult,
+    Snapshot,
+)
 from mendline.stores.sql import SNAPSHOTS_KEPT, utc_now
 
 T = TypeVar("T")
@@ -35,6 +44,7 @@ class MemoryStore:
         self._accommodations: dict[str, Accommodation] = {}
         self._intents: dict[str, Intent] = {}
         self._approvals: dict[str, Approval] = {}
+        self._logs: dict[tuple[str, str], KeptLog] = {}
         self._claims: dict[str, str] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._workers: dict[str, datetime] = {}
@@ -170,6 +180,14 @@ class MemoryStore:
     def approvals(self, incident_id: str) -> tuple[Approval, ...]:
         with self._lock:
             return tuple(asked for asked in self._approvals.values() if asked.incident_id == incident_id)
+
+    def keep_log(self, log: KeptLog) -> KeptLog:
+        with self._lock:
+            return self._logs.setdefault((log.incident_id, log.run_id), _kept(log))
+
+    def kept_logs(self, incident_id: str) -> tuple[KeptLog, ...]:
+        with self._lock:
+            return tuple(log for (owner, _), log in self._logs.items() if owner == incident_id)
 
     def claim(self, key: str, owner: str) -> bool:
         with self._lock:

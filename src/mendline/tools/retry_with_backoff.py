@@ -19,6 +19,7 @@ from mendline.reruns.safety import Judgement, Safety, judge
 from mendline.tools.base import ToolContext
 
 RETRY_AFTER = re.compile(r"retry[-_ ]after['\"]?\s*[:=]?\s*['\"]?(\d{1,6})\b", re.IGNORECASE)
+STAGES_NAMED = 3
 UNSURE_CONFIDENCE = 0.5  # of a plan of which nobody can tell that repeating is safe
 
 
@@ -198,7 +199,9 @@ def _summary(wait: float, step: Step, judged: Judgement, context: ToolContext) -
     with_changes = f" with {changed} (for this re-run only)" if changed else ""
     well = ", see that the source is well" if any(stage_sources(context)) else ""
     doubt = "; whether that is safe cannot be told" if judged.safety is Safety.UNSURE else ""
-    stages = ", ".join(context.incident.stages) or "what failed"
+    failed = context.incident.stages
+    more = f" and {len(failed) - STAGES_NAMED} more" if len(failed) > STAGES_NAMED else ""
+    stages = ", ".join(failed[:STAGES_NAMED]) + more if failed else "what failed"
     return f"wait {wait:.1f} s{well}, then re-run {stages}{with_changes}{doubt}"
 
 

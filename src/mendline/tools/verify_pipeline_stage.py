@@ -13,7 +13,6 @@ from mendline.reruns.adjusting import scheduled_config, with_changes
 from mendline.tools.base import Services, ToolContext
 
 NAME = "verify_pipeline_stage"
-WITH_LOGGING = "reprocess_with_logging"
 POLL_SECONDS = 0.2
 
 
