@@ -45,7 +45,8 @@ from mendline.tools.check_api_status import CheckApiStatus
 
 SECRET = "s3cr3t-7ok3n-0f-7h3-s74g3"
 QUICK = 0.5  # seconds that a probe of something hostile is given
-MARGIN = 3.0  # a busy machine's
+QUICK_TLS = 2.0  # the same, where the trusted authorities are read first
+MARGIN = 10.0  # a busy machine's
 SUPPORTS, REFUTES, CANNOT_TELL = FindingVerdict.SUPPORTS, FindingVerdict.REFUTES, FindingVerdict.CANNOT_TELL
 DAY = timedelta(days=1)
 Resolve = Callable[..., list[Any]]
@@ -183,7 +184,7 @@ def test_an_answer_is_as_slow_as_its_first_byte(check: Check, serve: Serve) -> N
 
     data = check(kind="http", url=f"http://{serve(slow).address}/").data
     assert 200 <= data["http_ms"] < 200 + 1000 * MARGIN
-    assert data["tcp_ms"] < 200
+    assert data["tcp_ms"] < data["http_ms"]
 
 
 # DNS
@@ -359,10 +360,10 @@ def test_what_does_not_speak_tls_ends_at_tls(check: Check, serve: Serve, script:
 
 def test_a_handshake_that_hangs_ends_in_time(check: Check, serve: Serve) -> None:
     server = serve(hanging)
-    data, seconds = timed(check, kind="http", url=f"https://{server.address}/", timeout_seconds=QUICK)
+    data, seconds = timed(check, kind="http", url=f"https://{server.address}/", timeout_seconds=QUICK_TLS)
     assert (data["layer"], data["permanent"]) == ("tls", False)
-    assert "not finished within 0.5 s" in data["error"]
-    assert seconds < QUICK + MARGIN
+    assert "not finished within 2 s" in data["error"]
+    assert seconds < QUICK_TLS + MARGIN
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -640,9 +641,9 @@ def test_a_proxy_that_does_not_connect_is_told_apart_from_the_source(
 
 def test_a_proxy_that_hangs_ends_in_time(check: Check, serve: Serve) -> None:
     proxy = f"http://{serve(hanging).address}"
-    data, seconds = timed(check, kind="http", url="https://api.example/", proxy=proxy, timeout_seconds=QUICK)
+    data, seconds = timed(check, kind="http", url="https://api.example/", proxy=proxy, timeout_seconds=QUICK_TLS)
     assert data["layer"] == "proxy"
-    assert seconds < QUICK + MARGIN
+    assert seconds < QUICK_TLS + MARGIN
 
 
 # The status page
@@ -757,6 +758,15 @@ def test_a_database_is_asked_and_the_way_to_it_measured(check: Check, postgres_u
     assert found.data["healthy"], found.summary
     assert found.data["addresses"] == ["127.0.0.1"]
     assert found.data["tcp_ms"] >= 0
+
+
+def test_a_database_is_connected_to_where_its_name_was_seen_to_lead(
+    check: Check, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = resolving(monkeypatch, "127.0.0.1")
+    found = check(kind="database", url=postgres_url.replace("127.0.0.1", "warehouse.example"))
+    assert found.data["healthy"], found.summary
+    assert asked == ["warehouse.example"]
 
 
 def test_a_database_without_a_server_ends_at_tcp(check: Check) -> None:
