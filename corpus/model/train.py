@@ -1,5 +1,6 @@
 """`make corpus-model`: train the statistical model on the corpus and write what ships of it.
 
+0. Keep with each row of the message tables the words that its matches must hold.
 1. Fit a multinomial logistic regression on the training part (and, with little weight, on the texts of the message table).
 2. Choose the temperature on the validation part, whose systems the training has not seen.
 3. Write the weights (rounded, no pickle) and the examples that a model's prompt may show. The test part is never read.
@@ -19,7 +20,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from mendline.classify import beliefs, deductions, log_reader, statistical
+from mendline.classify import beliefs, deductions, error_codes, log_reader, statistical
 from mendline.classify.error_codes import Meaning, all_meanings, codes
 from mendline.classify.features import terms
 from mendline.classify.statistical import TYPES, Weights
@@ -42,6 +43,8 @@ Row = dict[str, float]
 
 def main() -> int:
     """Train, write, and say what came out."""
+    for table in error_codes.MESSAGE_TABLES:
+        _keep_words(HERE / table)
     corpus = read_corpus(default_path())
     train, validation = corpus.part("train"), corpus.part("validation")
     sys.stdout.write(f"{len(train)} cases to train, {len(validation)} to calibrate\n")
@@ -53,6 +56,12 @@ def main() -> int:
     right = [_guess(model, row) == case.type.value for row, case in zip(unseen, validation, strict=True)]
     sys.stdout.write(f"{len(model.rows)} features, temperature {temperature:.2f}, validation {np.mean(right):.3f}\n")
     return 0
+
+
+def _keep_words(table: Path) -> None:
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+    kept = [row | {"words": error_codes.words_of(row["message"])} for row in rows]
+    table.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in kept), encoding="utf-8")
 
 
 def seen_of(case: Case) -> Row:

@@ -63,6 +63,12 @@ def test_a_null_in_a_column_that_the_header_lacks_is_a_schema_change(header: str
     assert leading(lines) is SCHEMA
 
 
+def test_a_null_is_the_datas_where_the_source_has_a_shorter_name_for_the_column() -> None:
+    lines = log_of(stored([GOOD | {"unit": None}, GOOD]), "first record: meter, kwh, un, site, day")
+    assert leading(lines) is SCHEMA
+    assert leading([line.replace("reading.unit", "reading.un_code") for line in lines]) is QUALITY
+
+
 def test_a_null_far_down_the_data_is_no_missing_column_whatever_the_header_says() -> None:
     def bill() -> None:
         raise ValueError("Batch entry 99: null value in column price violates not-null constraint")

@@ -126,3 +126,11 @@ def test_a_class_is_known_by_its_path_or_its_last_part(name: str, kind: FailureT
     meaning = error_codes.class_meaning(name)
     assert meaning is not None
     assert (meaning.type, meaning.subtype) == (kind, subtype)
+
+
+def test_the_words_kept_with_a_message_are_those_of_its_pattern():
+    for table in error_codes.MESSAGE_TABLES:
+        for row in error_codes._rows(table):
+            assert row.get("words") == list(error_codes.words_of(str(row["message"]))), (
+                f"{table}: {row['message']}: run `make corpus-model`"
+            )

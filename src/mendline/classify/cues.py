@@ -95,7 +95,7 @@ def _headers_say(reading: LogReading, named: set[str]) -> Iterator[str]:
     if all(named & set(header) for header in found):
         yield HOLD_EXACTLY
     names = {other for header in found for other in header}
-    if any(holding) and not named & names:
+    if not named & names and any(other.startswith(f"{name}_") for name in named for other in names):
         yield RESEMBLES
     if any(headers.is_misspelt(name, other) for name in named - names for other in names):
         yield MISSPELT

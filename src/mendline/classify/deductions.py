@@ -37,13 +37,17 @@ COUNTS = frozenset({"column_count", "contract_mismatch"})
 TWO_AT_ONCE = "the same work was begun twice"
 FAR_DOWN_THE_DATA = "failed far down the data"
 FIRST_ROW = "a count of fields is wrong from the first row on"
+EMPTY_VALUE = "the value that cannot be read is empty"
+_EMPTY = re.compile(r"(?<![\w\"'])(?:\"\"|''|None|nan|NaN|undefined|null)(?![\w\"'])")
 BEYOND_THE_LAST = "an index beyond the last field"
 MANY_ALIKE = "the same error for row after row"
 _BEYOND = re.compile(r"(?i)index (?:is )?out of (?:bounds|range)|(?:array|list|index) ?out ?of ?bounds")
 KEY_IGNORED = "the client ignored its own key file"
 _KEY_IGNORED = re.compile(r"UNPROTECTED PRIVATE KEY FILE|private key will be ignored|bad permissions: ignore key")
-_ROW = re.compile(
-    r"(?i)(?<![\"'], )\b(?:line|row|record|batch entry|zeile|ligne|l[ií]nea|fila|riga|regel)s?\b(?: (?:no\.?|number|nr\.?))?[ :#=]{1,3}(\d{1,12})\b(?!, in )"
+_ROW = re.compile(  # of the data; `at x.pl line 51` is of the program
+    r"(?i)(?<![\"'], )(?<!\bat )(?<!\.p[lm] )(?<!\.sh )(?<!\.php on )"
+    r"\b(?:line|row|record|batch entry|zeile|ligne|l[ií]nea|fila|riga|regel)s?\b"
+    r"(?: (?:no\.?|number|nr\.?))?[ :#=]{1,3}(\d{1,12})\b(?!, in )"
 )
 _BEGIN = re.compile(
     r"(?i)\b(?:start(?:s|ed|ing)?|begin(?:s|ning)?|launch(?:ed|ing)?)\b[^\n]*\d[^\n]*|\bbatch \S*\d\S* begins[^\n]*"
@@ -98,13 +102,16 @@ DEDUCTIONS = (
         subtype="column_missing",
         weight=0.7,
     ),
-    Deduction(
-        symptoms=OF_ANOTHER_KIND | NULLS | FILES,
-        given=(headers.BOTH_WAYS,),
-        unless=frozenset({FAR_DOWN_THE_DATA, cues.HOLD_EXACTLY}),
-        type=FailureType.SCHEMA_CHANGE,
-        subtype="column_missing",
-        weight=0.8,
+    *(
+        Deduction(
+            symptoms=symptoms,
+            given=(headers.BOTH_WAYS, *more),
+            unless=frozenset({FAR_DOWN_THE_DATA, cues.HOLD_EXACTLY}),
+            type=FailureType.SCHEMA_CHANGE,
+            subtype="column_missing",
+            weight=0.8,
+        )
+        for symptoms, more in ((NULLS | FILES, ()), (OF_ANOTHER_KIND, (EMPTY_VALUE,)))
     ),
     Deduction(
         symptoms=DOUBLES,
@@ -181,6 +188,8 @@ def _facts(reading: LogReading, beliefs: Iterable[Belief]) -> Iterator[str]:
     is_count = any(belief.subtype == "column_count" and belief.weight >= SPEAKS for belief in beliefs)
     if is_count and 0 < max(rows, default=0) <= FIRST_ROWS:
         yield FIRST_ROW
+    if _EMPTY.search("\n".join(said)):
+        yield EMPTY_VALUE
     if _BEYOND.search("\n".join(said)):
         yield BEYOND_THE_LAST
     if any(error.count >= MANY for error in reading.fatal if error.is_root):

@@ -2,7 +2,8 @@
 
 `codes.jsonl` and `codes_more.jsonl` have one row per code of a family (SQLSTATE, HTTP, errno, ORA-, exception class ...);
 `messages.jsonl` has one row per message text, written as a pattern with slots (`{column}`, `{table}`, `{n}`, `{any}` ...), `messages_systems.jsonl` the
-texts of single products, `messages_translated.jsonl` those of other languages. Every row names its source.
+texts of single products, `messages_translated.jsonl` those of other languages. Every row names its source;
+`words` are what every match of its pattern must hold one of, kept so that they need not be worked out at each start.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CLASS = "class"
 CONTEXT = "context"
 
 _CODE_TABLES = ("codes.jsonl", "codes_more.jsonl")
-_MESSAGE_TABLES = ("messages.jsonl", "messages_translated.jsonl", "messages_systems.jsonl")
+MESSAGE_TABLES = ("messages.jsonl", "messages_translated.jsonl", "messages_systems.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +116,11 @@ def codes() -> Mapping[str, Mapping[str, Meaning]]:
 @cache
 def _templates() -> tuple[_Template, ...]:
     found: list[_Template] = []
-    for row in (row for name in _MESSAGE_TABLES for row in _rows(name)):
+    for row in (row for name in MESSAGE_TABLES for row in _rows(name)):
         text = str(row["message"])
-        found.append(_Template(len(found), _meaning(row, MESSAGE, text), _words_of(text)))
+        kept = row.get("words")
+        words = tuple(map(str, kept)) if isinstance(kept, list) else words_of(text)
+        found.append(_Template(len(found), _meaning(row, MESSAGE, text), words))
     return tuple(found)
 
 
@@ -180,7 +183,7 @@ def _group_end(text: str, start: int) -> int:
     return -1
 
 
-def _words_of(text: str) -> tuple[str, ...]:
+def words_of(text: str) -> tuple[str, ...]:
     """Give words of which every match must contain one, lower case: a cheap test before the pattern. Empty: none is known."""
     found: list[str] = []
     for choice in _choices(text):
@@ -197,7 +200,7 @@ def _words_of_group(text: str) -> tuple[str, ...]:
         if char != "(" or text[place - 1 : place] == "\\" or text[place + 1 : place + 2] == "?":
             continue
         end = _group_end(text, place)
-        if text[end + 1 : end + 2] not in ("?", "*") and (words := _words_of(text[place + 1 : end])):
+        if text[end + 1 : end + 2] not in ("?", "*") and (words := words_of(text[place + 1 : end])):
             return words
     return ()
 

@@ -23,6 +23,11 @@ _QUOTE = r"""\\?["'`]?"""
 _LIST = re.compile(
     rf"{_QUOTE}{_NAME}{_QUOTE}(?:\s?[,;|\t]\s?{_QUOTE}{_NAME}{_QUOTE}){{{NAMES_AT_LEAST - 1},80}}(?![\w.-])(?!\s?[(=:]\w)"
 )
+# Names with blanks or slashes between them, where the line says what they are, or where they look like nothing else.
+_SPOKEN = re.compile(
+    r"\b(?:columns|fields|header|elements|names|keys)\b[:=]?\s+((?:[@\w]+[ /]){3,}\w+)\s*\)?$"
+    r"|\(((?=[^()]*\w_\w)[a-z]\w*(?: [a-z]\w*){3,})\)"
+)
 _KEYS = re.compile(rf"""["']({_NAME})["']\s?(?::|=>)""")
 _MAY_SEPARATE = re.compile(r"[,;|\t]|[\"'] ?(?::|=>)")
 _SEPARATOR = re.compile(r"\s?[,;|\t]\s?")
@@ -46,6 +51,9 @@ def plain(name: str) -> str:
 def lists_of(lines: Iterable[str]) -> Iterator[tuple[str, ...]]:
     """The lists of names that the lines hold, in order; a list that says a name twice is none."""
     for line in lines:
+        spoken = _SPOKEN.search(line)
+        if spoken is not None:
+            yield from _distinct(re.split("[ /]", spoken.group(1) or spoken.group(2)))
         if len(_MAY_SEPARATE.findall(line)) < NAMES_AT_LEAST - 1:
             continue
         entry = _log_entry(line)
