@@ -339,7 +339,6 @@ CASES = (
         SLOPES,
         "the service stored half a document and delivers it whole",
         _ratings_cut,
-        trap="all drivers are listed; nothing is said of the content",
         subtype="truncated_file",
     ),
     case("moor_not_surveyed", "volume", TREES, "two crews left out a district", _two_crews_idle, subtype="incomplete"),
