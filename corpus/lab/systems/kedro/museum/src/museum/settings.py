@@ -1,0 +1,3 @@
+from omegaconf.resolvers import oc
+
+CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local", "custom_resolvers": {"oc.env": oc.env}}
