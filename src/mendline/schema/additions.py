@@ -25,16 +25,20 @@ MAP_OR_LIST = ("array", "map")
 
 @dataclass(frozen=True, kw_only=True)
 class Addition:
-    """One column (or leaf path) that `target` lacks and its source has now; `obstacle` is why a person must decide on it."""
+    """One column that `target` lacks and its source has now; `obstacle` is why a person must decide on it.
+
+    `is_leaf`: `column` is a path into a struct that the target has.
+    """
 
     target: str
     column: str
     type: str
+    is_leaf: bool = False
     obstacle: str = ""
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, Any]:
         """What `add` and `remove` need."""
-        return {"target": self.target, "column": self.column, "type": self.type}
+        return {"target": self.target, "column": self.column, "type": self.type, "is_leaf": self.is_leaf}
 
 
 def find_additions(
@@ -57,7 +61,11 @@ def find_additions(
         if schema is None or flat is None or not _is_copy(schema, expected):
             continue
         there = {name.lower() for name in (*schema.names, *flat.names)}
-        lacking = [Addition(target=target, column=name, type=kind) for name, kind in new if name.lower() not in there]
+        lacking = [
+            Addition(target=target, column=name, type=kind, is_leaf=name.lower() not in _lowered(given))
+            for name, kind in new
+            if name.lower() not in there
+        ]
         obstacles = _Obstacles(session, warehouse, dataset, given, expected, contract, schema, len(lacking))
         found.extend(replace(one, obstacle=next(obstacles.of(one), "")) for one in lacking)
     return tuple(found)
@@ -133,19 +141,18 @@ class _Obstacles:
 
     def _by_place(self, one: Addition) -> Iterator[str]:
         """What is new must come last: a stage that inserts by position would else mix up the columns."""
-        if self.dataset.positional is False or "." in one.column:
+        if self.dataset.positional is False or one.is_leaf:
             return
         names = [name.lower() for name, _ in self.given]
         old = _lowered(self.expected)
-        if one.column.lower() in names and any(name in old for name in names[names.index(one.column.lower()) :]):
+        if any(name in old for name in names[names.index(one.column.lower()) :]):
             yield (
                 f"`{one.column}` stands between columns that were there before, and it is not known that "
                 f"stages insert by name (`datasets.{self.dataset.name}.positional: false` says so)"
             )
 
     def _by_engine(self, one: Addition) -> Iterator[str]:
-        is_leaf = one.column.lower() not in _lowered(self.given)
-        can = ddl(self.warehouse.dialect, "add_leaf" if is_leaf else "add_column")
+        can = ddl(self.warehouse.dialect, "add_leaf" if one.is_leaf else "add_column")
         most = can.most_columns
         if self.count > MOST_AT_ONCE:
             yield f"{self.count} new columns at once are another table rather than an addition"
@@ -161,16 +168,13 @@ def _lowered(columns: Columns) -> set[str]:
     return {name.lower() for name, _ in columns}
 
 
-def add_sql(warehouse: Warehouse, target: str, column: str, kind: str, schema: TableSchema | None = None) -> str:
-    """The statement that adds a nullable column, or a leaf where `column` is a path into a struct of `schema`."""
-    return f"ALTER TABLE {relation(warehouse, target)} ADD COLUMN {_path(warehouse, column, schema)} {kind}"
+def add_sql(warehouse: Warehouse, one: Mapping[str, Any]) -> str:
+    """The statement that adds the column, nullable."""
+    return f"ALTER TABLE {relation(warehouse, one['target'])} ADD COLUMN {_path(warehouse, one)} {one['type']}"
 
 
-def _path(warehouse: Warehouse, column: str, schema: TableSchema | None) -> str:
-    head = column.split(".", maxsplit=1)[0].lower()
-    is_leaf = warehouse.idiom.has_structs and schema is not None and "." in column
-    is_leaf = is_leaf and any(name.lower() == head for name in schema.names) if schema else False
-    return ".".join(warehouse.quote(part) for part in (column.split(".") if is_leaf else [column]))
+def _path(warehouse: Warehouse, one: Mapping[str, Any]) -> str:
+    return ".".join(warehouse.quote(part) for part in (one["column"].split(".") if one["is_leaf"] else [one["column"]]))
 
 
 def add(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> None:
@@ -183,7 +187,7 @@ def add(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> None:
     if schema is None or leaf_sql(warehouse, schema, one["column"]) is not None:
         raise _changed(warehouse, one)
     before = _rows(session, warehouse, one["target"], schema)
-    session.execute(add_sql(warehouse, one["target"], one["column"], one["type"], schema))
+    session.execute(add_sql(warehouse, one))
     if _rows(session, warehouse, one["target"], schema) != before:
         raise _changed(warehouse, one)
 
@@ -254,6 +258,5 @@ def remove(session: Session, warehouse: Warehouse, one: Mapping[str, Any], landi
     reason = remains(session, warehouse, one, landing)
     schema = session.schema(one["target"])
     if not reason and schema is not None and leaf_sql(warehouse, schema, one["column"]) is not None:
-        path = _path(warehouse, one["column"], schema)
-        session.execute(f"ALTER TABLE {relation(warehouse, one['target'])} DROP COLUMN {path}")
+        session.execute(f"ALTER TABLE {relation(warehouse, one['target'])} DROP COLUMN {_path(warehouse, one)}")
     return reason

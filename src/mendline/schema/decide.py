@@ -6,16 +6,21 @@ from dataclasses import dataclass, field
 
 from mendline.config import Policy
 from mendline.errors import Rejected
-from mendline.schema.diff import normalised
+from mendline.schema.additions import Addition
+from mendline.schema.diff import ADDITIVE, ChangeKind, normalised
 from mendline.schema.examine import Columns, Examination
-from mendline.schema.paths import leaf_sql
+from mendline.schema.grain import count_keys
+from mendline.schema.ground import check_ground
+from mendline.schema.paths import leaf_sql, outermost
+from mendline.schema.relaxing import Gap
 from mendline.schema.renames import Rename
-from mendline.schema.trial import CannotDecideError, Refusal, SetAside, Trial
-from mendline.schema.view import Mapping, Restoration
-from mendline.schema.widening import Overflow, find_overflows
+from mendline.schema.targets import Targets
+from mendline.schema.trial import ASK, CannotDecideError, Refusal, SetAside, Trial
+from mendline.schema.view import Mapping, Restoration, output_names
+from mendline.schema.widening import Overflow
 from mendline.snapshots import batch_sql
 from mendline.warehouses.base import Column, Session, Warehouse
-from mendline.warehouses.types import is_widening, leaves, same_type
+from mendline.warehouses.types import fields, is_narrowing, is_widening, leaves, same_type
 
 DOUBTFUL = 0.5  # a rename at least this likely forbids taking the column as simply gone
 KEY_WORDS = frozenset({"id", "key", "code", "no", "number", "uuid", "ref", "sku"})
@@ -25,7 +30,8 @@ KEY_WORDS = frozenset({"id", "key", "code", "no", "number", "uuid", "ref", "sku"
 class Desired:
     """The state that should be, computed from scratch.
 
-    `sql` is the view's SELECT; `columns` what it gives. `mappings` is empty when the team's own SELECT will do.
+    `sql` is the view's SELECT, "" where there is no view; `columns` what stages get then. `mappings` is empty when the team's
+    own SELECT will do. `widen`, `add` and `relax` are for the targets.
     """
 
     sql: str
@@ -33,12 +39,16 @@ class Desired:
     mappings: tuple[Mapping, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     widen: tuple[Overflow, ...] = ()
+    add: tuple[Addition, ...] = ()
+    relax: tuple[Gap, ...] = ()
     renames: tuple[Rename, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
-def decide(seen: Examination, policy: Policy, warehouse: Warehouse) -> Desired | Refusal:
+def decide(seen: Examination, policy: Policy, warehouse: Warehouse, subtype: str = "") -> Desired | Refusal:
     """Decide the desired state of the dataset's view (and targets). No effect; the same world gives the same answer.
+
+    `subtype` is what the failure was taken for.
 
     1. every leaf that the view needs is mapped to a column of today, or to nothing when it is optional; 2. every cast is
     tried on the whole batch; 3. the SELECT is put together and must bind and give exactly what it gave before.
@@ -46,54 +56,48 @@ def decide(seen: Examination, policy: Policy, warehouse: Warehouse) -> Desired |
     Raises: `Unavailable` when the warehouse is away.
     """
     try:
-        _check_ground(seen)
+        check_ground(seen)
         with warehouse.reading() as session:
-            return _Decision(seen, policy, warehouse, session).desired()
+            targets = Targets(seen, policy, warehouse, session, subtype)
+            if seen.dataset.view is None:
+                return _without_view(seen, targets)
+            return _Decision(seen, policy, warehouse, session, targets).desired()
     except CannotDecideError as error:
         return error.refusal
 
 
-def _check_ground(seen: Examination) -> None:
-    dataset = seen.dataset
-    if seen.landing is None:
-        raise CannotDecideError(f"the landing table `{dataset.landing}` is gone", "find out why it was not loaded")
-    if dataset.view is None:
+def _without_view(seen: Examination, targets: Targets) -> Desired:
+    """Only tables may be changed, and only by what takes nothing from them: what the stages get stays what has landed."""
+    lossy = [change for change in seen.diff.changes if change.kind not in ADDITIVE]
+    widen, add, relax = targets.changes(seen.given)
+    if lossy or not (widen or add or relax):
         raise CannotDecideError(
-            f"dataset `{dataset.name}` has no contract view, so there is nothing that may be redefined",
-            f"set `datasets.{dataset.name}.view`, or change the stage that reads `{dataset.landing}`",
+            f"dataset `{seen.dataset.name}` has no contract view, so there is nothing that may be redefined",
+            f"set `datasets.{seen.dataset.name}.view`, or change the stage that reads `{seen.dataset.landing}`",
         )
-    if seen.base_sql is None:
-        raise CannotDecideError(f"the contract view `{dataset.view}` does not exist", "create the view again")
-    if seen.reading is None:
-        raise CannotDecideError(
-            f"`{dataset.view}` does not read `{dataset.landing}` in a way that can be followed",
-            "change the view by hand",
-        )
-    if not seen.expected:
-        raise CannotDecideError(
-            f"it is not known which columns of `{dataset.landing}` the view was written for: no good run has been "
-            f"remembered that fits it, and no contract does",
-            "change the view by hand",
-        )
-    if seen.row_count == 0:
-        raise CannotDecideError(f"the batch in `{dataset.landing}` is empty, so nothing can be proven on it", "load it")
+    return Desired(sql="", columns=seen.given, widen=widen, add=add, relax=relax, notes=tuple(targets.notes))
 
 
 class _Decision:
-    def __init__(self, seen: Examination, policy: Policy, warehouse: Warehouse, session: Session) -> None:
+    def __init__(
+        self, seen: Examination, policy: Policy, warehouse: Warehouse, session: Session, targets: Targets
+    ) -> None:
         assert seen.landing is not None  # checked before
         assert seen.reading is not None
         self.seen, self.policy, self.warehouse, self.session = seen, policy, warehouse, session
         self.landing, self.reading = seen.landing, seen.reading
+        self.targets = targets
         self.trial = Trial(seen, self.landing, warehouse, session)
         self.renames: list[Rename] = []
         self.notes: list[str] = []
+        self.is_told = False  # the contract itself named a column's new name
 
     def desired(self) -> Desired:
         mappings = tuple(self._mapping(column) for column in self.seen.needed)
         self.trial.check_set_aside()
         sql, columns = self._select(mappings)
-        widen = self._widening(sql, columns)
+        widen, add, relax = self.targets.changes(columns, sql)
+        self._check_gone(mappings, relax)
         self._check_columns(columns, widen)
         return Desired(
             sql=sql,
@@ -101,12 +105,26 @@ class _Decision:
             mappings=() if sql == self.seen.base_sql else mappings,
             set_aside=tuple(self.trial.set_aside),
             widen=widen,
+            add=add,
+            relax=relax,
             renames=tuple(self.renames),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *self.targets.notes),
         )
+
+    def _check_gone(self, mappings: tuple[Mapping, ...], relax: tuple[Gap, ...]) -> None:
+        """A column that is gone reads NULL: no target may insist on a value of it."""
+        gone = {mapping.column.lower() for mapping in mappings if mapping.kind == "default"}
+        names = output_names(self.seen.base_sql, self.warehouse)
+        for gap in self.targets.gaps:
+            behind = names.get(gap.column.lower(), gap.column).lower()
+            if behind in gone and gap not in relax:
+                raise CannotDecideError(
+                    f"`{behind}` is gone, and `{gap.target}.{gap.column}` is NOT NULL", self.targets.needed(gap)
+                )
 
     def _mapping(self, expected: Column) -> Mapping:
         now = self.seen.column_now(expected.name)
+        self._check_nesting(expected, now)
         if now is not None and not self._goes_on_elsewhere(expected.name, now):
             return self._same_name(expected, now)
         source, kind = self._source_of(expected)
@@ -116,6 +134,18 @@ class _Decision:
         if kind == "cast" or not same_type(expected.type, source.type, self.warehouse.dialect):
             self.trial.check_cast(expected, source, is_key=self._is_key(expected.name))
         return Mapping(column=expected.name, type=expected.type, kind="alias", source=source.name)
+
+    def _check_nesting(self, expected: Column, now: Column | None) -> None:
+        """What changed inside a struct, or became one, is for a person. Source: table of change kinds, row "Nested field"."""
+        name, dialect = expected.name, self.warehouse.dialect
+        top = next((column for column in self.landing.columns if column.name.lower() == name.lower()), None)
+        if now is None and top is not None and fields(top.type, dialect):
+            raise CannotDecideError(f"`{name}` was a value and is a struct now", ASK)
+        is_leaf = self.landing.column(outermost(self.landing, name)) is not None and "." in name
+        if not is_leaf or now is None or same_type(expected.type, now.type, dialect):
+            return
+        if not (is_widening(expected.type, now.type, dialect) or is_narrowing(expected.type, now.type, dialect)):
+            raise CannotDecideError(f"`{name}`, inside a struct, was {expected.type} and is {now.type}", ASK)
 
     def _same_name(self, expected: Column, now: Column) -> Mapping:
         if same_type(expected.type, now.type, self.warehouse.dialect):
@@ -147,12 +177,43 @@ class _Decision:
                 f"say which of them is `{expected.name}` now",
             )
         rename = self.seen.rename_of(expected.name)
+        named = self._named_by_contract(expected, rename)
+        if named is not None:
+            self.is_told = True
+            self.notes.append(f"`{expected.name}` is `{named.name}` now, as the contract says")
+            return named, "alias"
         if rename is not None and self._may_rename(expected, rename):
             self.renames.append(rename)
             self.notes.append(rename.describe())
             return self.seen.column_now(rename.new), "alias"
         self._check_may_be_gone(expected, rename)
         return None, "default"
+
+    def _named_by_contract(self, expected: Column, rename: Rename | None) -> Column | None:
+        """The new column that the contract gives another name of `expected` to. Raises where only a person may take it."""
+        contract = self.seen.contract
+        told = contract.known_as(expected.name) if contract else None
+        names = {name.lower() for name in (told.name, *told.aliases)} if told else set()
+        found = [column for column in self._new_columns() if column.name.lower() in names]
+        if not found:
+            return None
+        shown = ", ".join(f"`{column.name}`" for column in found)
+        told_by = f"the contract says that `{expected.name}` is {shown} now"
+        confirm = f"confirm it by aliasing {shown} in `{self.seen.dataset.view}`"
+        if len(found) > 1:
+            raise CannotDecideError(told_by, f"say which column is `{expected.name}` now")
+        if self._is_key(expected.name) or (told is not None and told.is_primary_key):
+            raise CannotDecideError(f"{told_by}, and it is a key", confirm)
+        if rename is not None and rename.is_unique and rename.score >= DOUBTFUL and rename.new != found[0].name:
+            raise CannotDecideError(f"{told_by}, but the values speak for another: {rename.describe()}", confirm)
+        return found[0]
+
+    def _new_columns(self) -> list[Column]:
+        """The columns that were not there when the view was last good."""
+        moved = (ChangeKind.RENAMED, ChangeKind.NESTED)
+        names = {change.column for change in self.seen.diff.of(ChangeKind.ADDED)}
+        names |= {str(change.now) for change in self.seen.diff.of(*moved)}
+        return [column for column in (self.seen.now.columns if self.seen.now else ()) if column.name in names]
 
     def _known_alias(self, name: str) -> Column | None:
         kept = self.seen.accommodation
@@ -193,11 +254,13 @@ class _Decision:
 
     def _check_may_be_gone(self, expected: Column, rename: Rename | None) -> None:
         name = expected.name
-        column = self.seen.contract.column(name) if self.seen.contract else None
+        column = self.seen.contract.known_as(name) if self.seen.contract else None
         candidate = f"; nearest: {rename.describe()}" if rename is not None else ""
         needed = "ask the source's owner where the column went, or change the contract"
         if rename is not None and rename.score >= DOUBTFUL:
             raise CannotDecideError(f"`{name}` is gone and may have been renamed{candidate}", needed)
+        if "." in name and self.warehouse.idiom.has_structs:
+            raise CannotDecideError(f"`{name}`, inside a struct, is gone{candidate}", needed)
         if self._is_key(name):
             raise CannotDecideError(f"the key column `{name}` is gone{candidate}", needed)
         if column is None:
@@ -226,18 +289,17 @@ class _Decision:
         if any(column is None for column in columns):
             return False
         key = [str(leaf_sql(self.warehouse, self.landing, column.name)) for column in columns if column is not None]
-        source = batch_sql(self.warehouse, self.seen.dataset)
-        filled = " AND ".join(f"{part} IS NOT NULL" for part in key)
-        sql = f"SELECT count(*), count(DISTINCT ({', '.join(key)})) FILTER (WHERE {filled}) {source}"
-        row_count, key_count = self.session.rows(sql)[0]
-        return bool(row_count == key_count)
+        row_count, key_count = count_keys(self.session, key, batch_sql(self.warehouse, self.seen.dataset))
+        return row_count == key_count
 
     def _select(self, mappings: tuple[Mapping, ...]) -> tuple[str, Columns]:
         """The team's own SELECT if it will do, else the accommodated one, tolerant of both shapes where that binds."""
         own = str(self.seen.base_sql)
         if all(mapping.kind in ("same", "wide") for mapping in mappings):
             columns = self._bound(own)
-            if columns is not None and (columns == self.seen.expected_columns or _has(mappings, "wide")):
+            if columns is not None and (
+                columns == self.seen.expected_columns or _has(mappings, "wide") or self.targets.may_pass_on(columns)
+            ):
                 return own, columns
         part = Restoration(
             warehouse=self.warehouse, landing=self.seen.dataset.landing, now=self.landing, mappings=mappings
@@ -245,7 +307,8 @@ class _Decision:
         # What a column of that name still holds, for older rows, only the tolerant form gives.
         there = {name.lower() for name in leaves(self.landing, self.warehouse.dialect).names}
         is_split = any(one.kind in ("alias", "default") and one.column.lower() in there for one in mappings)
-        for is_tolerant in (True,) if is_split else (True, False):
+        # A rename that the contract announced meets old batches that are still under way: both shapes must be read.
+        for is_tolerant in (True,) if is_split or self.is_told else (True, False):
             sql = self.reading.over(part.sql(is_tolerant=is_tolerant))
             columns = self._bound(sql)
             if columns is not None:
@@ -261,20 +324,11 @@ class _Decision:
         except Rejected:
             return None
 
-    def _widening(self, sql: str, columns: Columns) -> tuple[Overflow, ...]:
-        overflows = find_overflows(self.session, self.warehouse, self.seen.dataset, columns, sql)
-        for overflow in overflows:
-            if overflow.obstacle:
-                raise CannotDecideError(
-                    f"`{overflow.target}.{overflow.column}` is {overflow.type} and cannot hold {overflow.failing_count} "
-                    f"values of {overflow.wider}, and it cannot be widened: {overflow.obstacle}",
-                    "widen the column by hand",
-                )
-        return overflows
-
     def _check_columns(self, columns: Columns, widen: tuple[Overflow, ...]) -> None:
-        """The output must be what it was, but for columns that are wider and whose targets are widened too."""
+        """The output must be what it was, but for columns that are wider and whose targets are widened too, and new ones."""
         wider = {overflow.column.lower(): overflow.wider for overflow in widen}
+        if self.targets.may_pass_on(columns):
+            return
         for given, before in zip(columns, self.seen.expected_columns, strict=False):
             if given == before:
                 continue

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from mendline.incident import FindingVerdict
-from mendline.schema.diff import Change, ChangeKind, SchemaDiff
+from mendline.schema.diff import FOR_A_PERSON, Change, ChangeKind, SchemaDiff
 from mendline.schema.examine import Examination
+from mendline.schema.targets import BY_POSITION
 from mendline.tools.base import ToolContext
 
 # Causes of failure (words of the classification) that a change of type brings about.
@@ -40,20 +43,44 @@ def judge(seen: Examination, context: ToolContext) -> tuple[FindingVerdict, str]
         return FindingVerdict.SUPPORTS, broken
     if not seen.expected:
         return FindingVerdict.CANNOT_TELL, f"nothing is known of how `{name}` looked when it was good"
+    wanting = _wanting(seen, context)
+    if wanting:
+        return FindingVerdict.SUPPORTS, wanting
     if seen.view_columns is not None and not seen.is_as_expected:
         return _judge_columns(seen, context, changes)
     return _judge_unbroken(seen, changes)
+
+
+def _wanting(seen: Examination, context: ToolContext) -> str:
+    """What the targets cannot take of what the stages get, where the failure is about it; "" when there is nothing."""
+    policy, names = context.services.config.policy, _names_in(context)
+    for one in seen.additions if seen.dataset.view is None and policy.added_columns == "add" else ():
+        if one.column.lower() in names or context.classification.subtype == BY_POSITION:
+            return f"`{seen.dataset.landing}` has `{one.column}` {one.type} now, and `{one.target}` has not"
+    for gap in seen.gaps if policy.null_relaxing == "apply" else ():
+        if gap.column.lower() in names and not gap.obstacle:
+            return str(gap)
+    return ""
+
+
+def _names_in(context: ToolContext) -> set[str]:
+    """The words of the log and of what was read in it, lower case."""
+    named = {value.lower() for value in context.classification.entities.get("column", ())}
+    return named | set(re.findall(r"\w+", context.log.text.lower()))
 
 
 def _judge_unbroken(seen: Examination, changes: str) -> tuple[FindingVerdict, str]:
     name, view = seen.dataset.name, seen.dataset.view
     if seen.diff.is_empty:
         return FindingVerdict.REFUTES, f"`{name}` has the columns and types that were expected"
+    if seen.diff.of(*FOR_A_PERSON):
+        return FindingVerdict.CANNOT_TELL, f"`{name}` changed in a way that only a person may judge: {changes}"
     if seen.accommodation is not None:
         return FindingVerdict.CANNOT_TELL, f"`{name}` changed, and `{view}` makes up for it: {changes}"
-    if not _needed(seen, seen.diff):
+    if view is not None and not _needed(seen, seen.diff):
         return FindingVerdict.REFUTES, f"`{name}` changed only where `{view}` does not read: {changes}"
-    return FindingVerdict.CANNOT_TELL, f"`{name}` changed, and `{view}` gives the same columns as before: {changes}"
+    same = f"`{view}` gives the same columns as before" if view else "nothing that was there has gone"
+    return FindingVerdict.CANNOT_TELL, f"`{name}` changed, and {same}: {changes}"
 
 
 def _broken(seen: Examination, changes: str) -> str:
@@ -67,6 +94,9 @@ def _broken(seen: Examination, changes: str) -> str:
     moved = [old for old in seen.emptied if old in _needed(seen, seen.diff, *BREAKING, ChangeKind.CASE_CHANGED)]
     if moved and all(_has_gone_on(seen, old) for old in moved):
         return f"`{moved[0]}` of `{name}` has no value in the whole batch since another column came: {changes}"
+    shifted = seen.diff.of(ChangeKind.SHIFTED)
+    if shifted:
+        return f"`{name}` is filled by position, and its columns are not where they were: {shifted[0]}"
     if seen.overflows:
         first = seen.overflows[0]
         return f"{first.failing_count} values of `{first.column}` need {first.wider}, `{first.target}` has {first.type}"
@@ -125,6 +155,6 @@ def _needed(seen: Examination, diff: SchemaDiff, *kinds: ChangeKind) -> list[str
 
 
 def _telling(seen: Examination) -> list[Change]:
-    """The changes, those that the view reads first."""
+    """The changes, those for a person first, then those that the view reads."""
     needed = {column.name for column in seen.needed}
-    return sorted(seen.diff.changes, key=lambda change: change.column not in needed)
+    return sorted(seen.diff.changes, key=lambda change: (change.kind not in FOR_A_PERSON, change.column not in needed))

@@ -13,7 +13,7 @@ from mendline.schema.values import likeness
 from mendline.schema.view import plain_outputs, read_view
 from mendline.snapshots import profile_of
 from mendline.stores.base import ColumnProfile
-from mendline.warehouses.base import Session, TableSchema, Warehouse
+from mendline.warehouses.base import Column, Session, TableSchema, Warehouse
 from mendline.warehouses.names import relation
 from mendline.warehouses.types import family, leaves, same_type
 
@@ -53,6 +53,8 @@ def prove(
     the key has the values that it has in the landing table; every plain column has the values of its source, each row
     those of its own, as the columns that nothing was done to; restored columns look as they did when all was well.
     """
+    if parameters["view"] is None:
+        return (*target_checks(session, warehouse, parameters), _landing_check(session, warehouse, parameters, effects))
     try:
         given = session.outputs(f"SELECT * FROM {relation(warehouse, parameters['view'])}")
     except Rejected as error:
@@ -66,7 +68,7 @@ def prove(
             detail="" if given == expected else f"{given} where {expected} was expected",
         ),
         *_row_checks(session, warehouse, parameters, effects, memory),
-        *_target_checks(session, parameters),
+        *target_checks(session, warehouse, parameters),
     )
 
 
@@ -226,11 +228,33 @@ def _history_checks(
         )
 
 
-def _target_checks(session: Session, parameters: Mapping[str, Any]) -> list[Check]:
+def target_checks(session: Session, warehouse: Warehouse, parameters: Mapping[str, Any]) -> list[Check]:
+    """Whether the targets' columns are what they were to become."""
     checks = []
     for one in parameters["widen"]:
-        schema = session.schema(one["target"])
-        column = schema.column(one["column"]) if schema else None
+        column = _column_of(session, warehouse, one)
         is_wide = column is not None and column.type == one["wider"]
         checks.append(Check(name=f"`{one['target']}.{one['column']}` is {one['wider']}", passed=is_wide))
+    for one in parameters.get("add", ()):
+        column = _column_of(session, warehouse, one)
+        is_there = column is not None and column.is_nullable and same_type(column.type, one["type"], warehouse.dialect)
+        checks.append(Check(name=f"`{one['target']}.{one['column']}` is there, and may be NULL", passed=is_there))
+    for one in parameters.get("relax", ()):
+        column = _column_of(session, warehouse, one)
+        is_loose = column is not None and column.is_nullable
+        checks.append(Check(name=f"`{one['target']}.{one['column']}` may be NULL", passed=is_loose))
     return checks
+
+
+def _column_of(session: Session, warehouse: Warehouse, one: Mapping[str, Any]) -> Column | None:
+    schema = session.schema(one["target"])
+    known = (*schema.columns, *leaves(schema, warehouse.dialect).columns) if schema else ()
+    return next((column for column in known if column.name.lower() == one["column"].lower()), None)
+
+
+def _landing_check(
+    session: Session, warehouse: Warehouse, parameters: Mapping[str, Any], effects: Mapping[str, Any]
+) -> Check:
+    count = int(session.rows(f"SELECT count(*) FROM {relation(warehouse, parameters['landing'])}")[0][0])
+    whole = effects["landing_count"]
+    return Check(name="the landing table has its rows", passed=count == whole, detail=f"{count} rows of {whole}")

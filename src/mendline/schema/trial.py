@@ -10,7 +10,7 @@ from mendline.schema.paths import leaf_sql
 from mendline.snapshots import batch_sql
 from mendline.warehouses.base import Column, Session, TableSchema, Warehouse
 
-_ASK = "ask the source's owner what the values mean now"
+ASK = "ask the source's owner what the values mean now"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,9 @@ class Trial:
             return
         reason = refuses(now, expected, self.seen.before.get(expected.name))
         if reason:
-            raise CannotDecideError(f"`{expected.name}` was {expected.type} and is {now.type}: {reason}", _ASK)
+            raise CannotDecideError(f"`{expected.name}` was {expected.type} and is {now.type}: {reason}", ASK)
         if now.logical_type == "json":
-            raise CannotDecideError(f"`{expected.name}` was {expected.type} and is JSON with values now", _ASK)
+            raise CannotDecideError(f"`{expected.name}` was {expected.type} and is JSON with values now", ASK)
         failing = self.failing(expected, now)
         if failing:
             predicate = failing_sql(self.warehouse, now, expected, self._expression(now))
@@ -83,7 +83,7 @@ class Trial:
             raise CannotDecideError(
                 f"the key `{expected.name}` has {apart} values as {now.type} and {together} as {expected.type}: "
                 f"the cast would change the grain",
-                _ASK,
+                ASK,
             )
 
     def check_set_aside(self) -> None:

@@ -26,6 +26,10 @@ class Overflow:
     failing_count: int
     obstacle: str = ""
 
+    def as_json(self) -> dict[str, str]:
+        """What `widen` and `narrow` need."""
+        return {"target": self.target, "column": self.column, "type": self.type, "wider": self.wider}
+
 
 def find_overflows(
     session: Session, warehouse: Warehouse, dataset: Dataset, given: tuple[tuple[str, str], ...], sql: str | None = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from mendline.config import Dataset
@@ -12,33 +10,39 @@ from mendline.contracts import contract_of
 from mendline.errors import ConfigError, NotSupported, Rejected
 from mendline.incident import Check, Declined, FindingVerdict, Plan, Receipt, from_json, to_json
 from mendline.ledger import plan_key
-from mendline.quality.holdings import changed_since, held_count
-from mendline.quality.quarantine import quarantine_of, restore, set_aside
-from mendline.schema.decide import Desired, Refusal, SetAside, decide
+from mendline.schema.additions import add_sql
+from mendline.schema.decide import Desired, decide
 from mendline.schema.examine import Examination, examine, history
+from mendline.schema.ground import check_kinds
 from mendline.schema.judge import judge
-from mendline.schema.proof import Memory, prove
-from mendline.schema.widening import narrow, widen, widen_sql
+from mendline.schema.migration import carry_out, digest, shape_digest
+from mendline.schema.proof import Memory, prove, target_checks
+from mendline.schema.relaxing import relax_sql
+from mendline.schema.reversal import binds, obstacle_to_undo, take_back
+from mendline.schema.trial import CannotDecideError, Refusal, SetAside
+from mendline.schema.widening import widen_sql
 from mendline.stores.base import Accommodation
 from mendline.tools.base import ToolContext
 from mendline.warehouses.base import Session, Warehouse
-from mendline.warehouses.names import name_parts, relation, with_suffix
+from mendline.warehouses.names import relation
 
 NAME = "apply_schema_migration"
 
 
 class ApplySchemaMigration:
-    """Redefines the contract view over the landing table's new shape, sets aside what does not cast, widens targets.
+    """Redefines the contract view over the landing table's new shape, sets aside what does not cast, widens and extends targets.
 
     `parameters` of a plan: `warehouse`, `dataset`, `view`, `landing`, `landing_digest`, `former_sql`, `former_stub`, `base_sql`, `sql`,
     `columns` ([name, type]), `mappings`, `row_count`, `set_aside` (predicate, columns, count), `row_checks`, `widen` (target, column,
-    type, wider), `batch_id`, `incident_id`, `former_accommodation` (None when there was none).
-    `effects` of a receipt: `view_sql` (as the warehouse keeps it), `set_aside_count`, `landing_count`.
+    type, wider), `add` (target, column, type), `relax` (target, column), `batch_id`, `incident_id`, `former_accommodation` (None when there was none).
+    `view`, with its SELECTs, is None for a dataset without one.
+    `effects` of a receipt: `view_sql` (as the warehouse keeps it), `set_aside_count`, `landing_count`, `filled_from` (the run from
+    which added columns have values).
     """
 
     name = NAME
-    risk = "redefines a view that Mendline may redefine; widens listed targets; moves rows that do not cast aside"
-    cannot_undo = "a widened column stays wide once it holds values that need it"
+    risk = "redefines a view that Mendline may redefine; widens or extends listed targets; moves rows that do not cast aside"
+    cannot_undo = "a widened column stays wide, and an added one stays, once it holds values that need it"
 
     def plan(self, context: ToolContext) -> Plan | Declined:
         declined: list[Declined] = []
@@ -56,7 +60,10 @@ class ApplySchemaMigration:
             receipt = _recorded(session, warehouse, plan.key)
             if receipt is None:
                 return False
-            return bool(session.view_sql(plan.parameters["view"]) == receipt.effects["view_sql"])
+            view = plan.parameters["view"]
+            if view is None:
+                return all(check.passed for check in target_checks(session, warehouse, plan.parameters))
+            return bool(session.view_sql(view) == receipt.effects["view_sql"])
 
     def apply(self, plan: Plan, context: ToolContext) -> Receipt:
         parameters = plan.parameters
@@ -66,7 +73,7 @@ class ApplySchemaMigration:
             plan,
             parameters["incident_id"],
             warehouse,
-            lambda session: _effect(session, warehouse, plan, ledger.now()),
+            lambda session: carry_out(session, warehouse, plan, ledger.now()),
         )
         _note(receipt, parameters, context)
         return receipt
@@ -90,17 +97,17 @@ class ApplySchemaMigration:
     def obstacle(self, receipt: Receipt, context: ToolContext) -> str:
         warehouse = context.services.warehouses[receipt.undo["warehouse"]]
         with warehouse.reading() as session:
-            return _view_obstacle(receipt, context, session) or _rows_obstacle(receipt, warehouse, session)
+            return obstacle_to_undo(receipt, context, warehouse, session)
 
     def undo(self, receipt: Receipt, context: ToolContext) -> None:
         undo = receipt.undo
         if "former_sql" not in undo:
             raise NotSupported(f"the receipt `{receipt.key}` does not say what to restore", operation="undo")
         warehouse = context.services.warehouses[undo["warehouse"]]
-        is_bound = _binds(warehouse, undo["former_sql"])
+        is_bound = binds(warehouse, undo["former_sql"])
         left: list[str] = []
         context.services.ledger.undo_in_warehouse(
-            receipt, warehouse, lambda session: left.extend(_inverse(session, warehouse, receipt, is_bound=is_bound))
+            receipt, warehouse, lambda session: left.extend(take_back(session, warehouse, receipt, is_bound=is_bound))
         )
         self._forget(receipt, context)
         if left:
@@ -132,13 +139,23 @@ def _answer(dataset: Dataset, context: ToolContext) -> Plan | Declined:
         return _declined(f"`{dataset.name}` could not be examined: {error}")
     verdict, summary = judge(seen, context)
     if verdict is not FindingVerdict.SUPPORTS:
-        return _declined(f"nothing to change: {summary}")
-    decision = decide(seen, context.services.config.policy, context.services.warehouses[dataset.warehouse])
+        return _left_alone(seen, summary)
+    warehouse, subtype = context.services.warehouses[dataset.warehouse], context.classification.subtype
+    decision = decide(seen, context.services.config.policy, warehouse, subtype)
     if isinstance(decision, Refusal):
         return _declined(decision.reason, decision.needed)
     if not _changes_anything(seen, decision):
-        return _declined(f"nothing to change: `{dataset.view}` already gives what is expected")
+        return _declined(f"nothing to change: `{dataset.view or dataset.landing}` already gives what is expected")
     return _offer(seen, decision, context)
+
+
+def _left_alone(seen: Examination, summary: str) -> Declined:
+    """A change that does not explain the failure is not made up for; one that only a person may judge is no "no change"."""
+    try:
+        check_kinds(seen)
+    except CannotDecideError as error:
+        return _declined(error.refusal.reason, error.refusal.needed)
+    return _declined(f"nothing to change: {summary}")
 
 
 def _offer(seen: Examination, decision: Desired, context: ToolContext) -> Plan | Declined:
@@ -153,8 +170,10 @@ def _offer(seen: Examination, decision: Desired, context: ToolContext) -> Plan |
 
 
 def _changes_anything(seen: Examination, desired: Desired) -> bool:
-    if desired.set_aside or desired.widen:
+    if desired.set_aside or desired.widen or desired.add or desired.relax:
         return True
+    if seen.dataset.view is None:
+        return False
     return (not seen.is_as_expected or bool(seen.emptied)) and not _stands(seen, desired)
 
 
@@ -165,7 +184,7 @@ def _view_changes(seen: Examination, desired: Desired) -> bool:
 
 def _stands(seen: Examination, desired: Desired) -> bool:
     """Whether the view is as desired; engines print a SELECT in their own way, so the mappings count too."""
-    if desired.sql == seen.current_sql:
+    if seen.dataset.view is None or desired.sql == seen.current_sql:
         return True
     kept = seen.accommodation
     mappings = tuple(mapping.as_json() for mapping in desired.mappings)
@@ -173,16 +192,17 @@ def _stands(seen: Examination, desired: Desired) -> bool:
 
 
 def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
-    dataset, view = seen.dataset, str(seen.dataset.view)
+    dataset, view = seen.dataset, seen.dataset.view
     warehouse = context.services.warehouses[dataset.warehouse]
-    sql = desired.sql if _view_changes(seen, desired) else str(seen.current_sql)
+    sql = desired.sql if _view_changes(seen, desired) else seen.current_sql or ""
     view_statements = _view_statements(seen, sql, warehouse)
     statements = _statements(seen, desired, view_statements, warehouse)
+    run_id = context.incident.failures[0].root_run_id
     former = context.services.store.accommodation(dataset.name) if seen.accommodation else None
     return Plan(
         repair=NAME,
-        key=plan_key(context.incident.fingerprint, NAME, dataset.name, _digest(*statements)),
-        summary=_summary(seen, desired, sql),
+        key=plan_key(context.incident.fingerprint, NAME, dataset.name, digest(*statements)),
+        summary=_summary(seen, desired, sql, run_id),
         dataset=dataset.name,
         statements=statements,
         parameters={
@@ -190,7 +210,7 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
             "dataset": dataset.name,
             "view": view,
             "landing": dataset.landing,
-            "landing_digest": _shape_digest(seen),
+            "landing_digest": shape_digest(seen.landing.columns) if seen.landing else "",
             "batch": dataset.batch,
             "former_sql": seen.current_sql,
             "former_stub": seen.former_stub,
@@ -202,26 +222,38 @@ def _plan(seen: Examination, desired: Desired, context: ToolContext) -> Plan:
             "row_count": seen.row_count,
             "set_aside": _set_aside_json(dataset, desired.set_aside),
             "row_checks": {f"type_castable:{part.column}": part.predicate for part in desired.set_aside},
-            "widen": [
-                {"target": one.target, "column": one.column, "type": one.type, "wider": one.wider}
-                for one in desired.widen
-            ],
-            "batch_id": context.incident.failures[0].root_run_id,
+            "widen": [one.as_json() for one in desired.widen],
+            "add": [one.as_json() for one in desired.add],
+            "relax": [one.as_json() for one in desired.relax],
+            "batch_id": run_id,
             "incident_id": context.incident.id,
             "former_accommodation": to_json(former) if former else None,
         },
         confidence=_confidence(desired, context),
         moved_row_count=sum(part.count for part in desired.set_aside),
         is_reversible=_is_reversible(seen, warehouse),
-        undo_summary=(f"`{view}` is dropped again" if seen.is_view_gone else f"`{view}` gets its former SELECT back")
-        + (", the rows set aside return" if desired.set_aside else "")
-        + (", widened columns are narrowed if their values allow it" if desired.widen else ""),
+        undo_summary=_undo_summary(seen, desired, is_view_changed=bool(view_statements)),
     )
+
+
+def _undo_summary(seen: Examination, desired: Desired, *, is_view_changed: bool) -> str:
+    view, said = seen.dataset.view, []
+    if is_view_changed:
+        said.append(f"`{view}` is dropped again" if seen.is_view_gone else f"`{view}` gets its former SELECT back")
+    if desired.set_aside:
+        said.append("the rows set aside return")
+    if desired.widen:
+        said.append("widened columns are narrowed if their values allow it")
+    if desired.add:
+        said.append("added columns go if no value in them would be lost")
+    if desired.relax:
+        said.append("NOT NULL comes back once no NULL is there")
+    return ", ".join(said)
 
 
 def _is_reversible(seen: Examination, warehouse: Warehouse) -> bool:
     """Whether the former view can be made again: it binds, or it is gone, or the landing table can be parked meanwhile."""
-    if seen.view_columns is not None or seen.is_view_gone:
+    if seen.view_columns is not None or seen.is_view_gone or seen.dataset.view is None:
         return True
     with warehouse.reading() as session:
         return bool(seen.former_stub) and not session.obstacle_to_parking(seen.dataset.landing)
@@ -253,137 +285,40 @@ def _statements(
     if aside:
         landing = relation(warehouse, seen.dataset.landing)
         statements.append(f"-- set aside: SELECT * FROM {landing} WHERE {aside['predicate']}")
+    statements.extend(relax_sql(warehouse, one.target, one.column) for one in desired.relax)
     statements.extend(widen_sql(warehouse, one.target, one.column, one.wider) for one in desired.widen)
+    statements.extend(add_sql(warehouse, one.as_json()) for one in desired.add)
     return (*statements, *view_statements)
 
 
 def _view_statements(seen: Examination, sql: str, warehouse: Warehouse) -> tuple[str, ...]:
     """What gives the view its SELECT; () when it has it. Raises: `NotSupported` when the engine cannot."""
-    if sql == seen.current_sql:
+    if sql == (seen.current_sql or ""):
         return ()
     with warehouse.reading() as session:
         return session.view_statements(str(seen.dataset.view), sql)
 
 
-def _summary(seen: Examination, desired: Desired, sql: str) -> str:
+def _summary(seen: Examination, desired: Desired, sql: str, run_id: str) -> str:
     done: list[str] = []
-    if sql != seen.current_sql:
+    if sql != (seen.current_sql or ""):
         how = "gets the team's own SELECT back" if sql == seen.base_sql else "restores the expected columns"
         how = f"is made again and {how}" if seen.is_view_gone else how
-        done.append(f"`{seen.dataset.view}` {how}" + (f" ({'; '.join(desired.notes)})" if desired.notes else ""))
+        done.append(f"`{seen.dataset.view}` {how}")
     done.extend(f"`{one.target}.{one.column}` becomes {one.wider}" for one in desired.widen)
+    done.extend(f"`{one.target}` gets `{one.column}` {one.type}, filled from run {run_id} on" for one in desired.add)
+    done.extend(f"`{one.target}.{one.column}` may be NULL" for one in desired.relax)
+    if desired.notes:
+        done[-1:] = [f"{done[-1] if done else 'noted'} ({'; '.join(desired.notes)})"]
     done.extend(f"{one.count} rows whose `{one.column}` does not cast are set aside" for one in desired.set_aside)
     return "; ".join(done)
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
-
-
-def _shape_digest(seen: Examination) -> str:
-    return _columns_digest([(column.name, column.type) for column in seen.landing.columns]) if seen.landing else ""
-
-
-def _columns_digest(columns: list[tuple[str, str]]) -> str:
-    return _digest(*(f"{name} {kind}" for name, kind in columns))
-
-
-def _effect(session: Session, warehouse: Warehouse, plan: Plan, at: datetime) -> Receipt:
-    """Do everything in the caller's transaction, if the world is still the one that was planned for."""
-    parameters = plan.parameters
-    view = parameters["view"]
-    if not _is_world_of(session, parameters):
-        raise Rejected(
-            f"`{view}` or `{parameters['landing']}` has changed since the plan was made; nothing was done, plan again",
-            system=warehouse.name,
-            operation=NAME,
-        )
-    moved = _move_aside(session, warehouse, parameters, at)
-    for one in parameters["widen"]:
-        widen(session, warehouse, one)
-    for statement in parameters["view_statements"]:
-        session.execute(statement)
-    return Receipt(
-        repair=NAME,
-        key=plan.key,
-        applied_at=at,
-        summary=plan.summary,
-        effects={
-            "view_sql": session.view_sql(view),
-            "set_aside_count": moved,
-            "landing_count": _count(session, warehouse, parameters),
-            "landing_rows": _landing_rows(session, warehouse, parameters["landing"]) if moved else [],
-        },
-        undo={
-            **{
-                key: parameters[key]
-                for key in (
-                    "warehouse",
-                    "dataset",
-                    "view",
-                    "landing",
-                    "former_sql",
-                    "former_stub",
-                    "incident_id",
-                    "widen",
-                )
-            },
-            "former_accommodation": parameters["former_accommodation"],
-            "set_aside_at": at.isoformat() if moved else None,
-        },
-    )
-
-
-def _is_world_of(session: Session, parameters: Mapping[str, Any]) -> bool:
-    """Whether view and landing table are still what the plan was made for; from now on nobody changes the latter."""
-    landing = session.schema(parameters["landing"])
-    if landing is None or session.view_sql(parameters["view"]) != parameters["former_sql"]:
-        return False
-    session.lock(parameters["landing"])
-    now = [(column.name, column.type) for column in landing.columns]
-    if _columns_digest(now) != parameters["landing_digest"]:
-        return False
-    planned = parameters["view_statements"]
-    return not planned or list(session.view_statements(parameters["view"], parameters["sql"])) == planned
-
-
-def _move_aside(session: Session, warehouse: Warehouse, parameters: Mapping[str, Any], at: datetime) -> int:
-    aside = parameters["set_aside"]
-    if not aside:
-        return 0
-    moved = set_aside(
-        session,
-        warehouse,
-        parameters["landing"],
-        aside["predicate"],
-        incident_id=parameters["incident_id"],
-        batch_id=parameters["batch_id"],
-        check_names=[f"type_castable:{column}" for column in aside["columns"]],
-        reason="the value does not cast to the type that the contract view expects",
-        at=at,
-    )
-    if moved > aside["count"]:
-        raise Rejected(
-            f"{moved} rows of `{parameters['landing']}` would be set aside, {aside['count']} were planned; plan again",
-            system=warehouse.name,
-            operation=NAME,
-        )
-    return moved
-
-
-def _count(session: Session, warehouse: Warehouse, parameters: Mapping[str, Any]) -> int:
-    return int(session.rows(f"SELECT count(*) FROM {relation(warehouse, parameters['landing'])}")[0][0])
-
-
-def _landing_rows(session: Session, warehouse: Warehouse, landing: str) -> list[str]:
-    """Count and order-free hashes of the rows: whether a landing table still holds the load that it held."""
-    sums = warehouse.idiom.checksum("t")
-    return [str(value) for value in session.rows(f"SELECT {sums} FROM {relation(warehouse, landing)} AS t")[0]]
 
 
 def _note(receipt: Receipt, parameters: Mapping[str, Any], context: ToolContext) -> None:
     """Remember (or heal the memory of) what stands in the view now."""
     store, dataset = context.services.store, parameters["dataset"]
+    if parameters["view"] is None:
+        return
     if parameters["sql"] == parameters["base_sql"]:
         store.delete_accommodation(dataset)
         return
@@ -408,104 +343,3 @@ def _recorded(session: Session, warehouse: Warehouse, key: str) -> Receipt | Non
     query = f"SELECT receipt FROM {warehouse.ledger_table} WHERE key = ? AND undone_at IS NULL"
     rows = session.rows(query, [key])
     return from_json(Receipt, rows[0][0]) if rows else None
-
-
-def _binds(warehouse: Warehouse, sql: str | None) -> bool:
-    """Asked before the transaction: a SELECT that does not bind would end it."""
-    with warehouse.reading() as session:
-        try:
-            return sql is None or bool(session.outputs(sql))
-        except Rejected:
-            return False
-
-
-def _restore_view(session: Session, warehouse: Warehouse, undo: Mapping[str, Any], *, is_bound: bool) -> None:
-    """Give the view its former SELECT back, or none where there was none."""
-    if undo["former_sql"] is None:
-        session.execute(f"DROP VIEW {relation(warehouse, undo['view'])}")
-    elif is_bound:
-        _redefine(session, undo)
-    else:
-        _restore_unbound(session, warehouse, undo)
-
-
-def _redefine(session: Session, undo: Mapping[str, Any]) -> None:
-    for statement in session.view_statements(undo["view"], undo["former_sql"]):
-        session.execute(statement)
-
-
-def _restore_unbound(session: Session, warehouse: Warehouse, undo: Mapping[str, Any]) -> None:
-    """Make a view again that does not bind to the landing table of today, which engines refuse.
-
-    So, for the length of this call and inside the caller's transaction, an empty table of the shape that it binds to
-    stands under the landing table's name.
-    """
-    obstacle = session.obstacle_to_parking(undo["landing"])
-    if obstacle:
-        raise NotSupported(
-            f"the former SELECT of `{undo['view']}` does not fit `{undo['landing']}` as it is now: {obstacle}",
-            system=warehouse.name,
-            operation="undo",
-        )
-    landing = relation(warehouse, undo["landing"])
-    own = warehouse.quote(name_parts(undo["landing"])[-1])
-    parked = with_suffix(undo["landing"], "__mendline_parked")
-    session.execute(f"ALTER TABLE {landing} RENAME TO {warehouse.quote(name_parts(parked)[-1])}")
-    session.execute(f"CREATE TABLE {landing} AS {undo['former_stub']}")
-    _redefine(session, undo)
-    session.execute(f"DROP TABLE {landing}")
-    session.execute(f"ALTER TABLE {relation(warehouse, parked)} RENAME TO {own}")
-
-
-def _view_obstacle(receipt: Receipt, context: ToolContext, session: Session) -> str:
-    undo, view = receipt.undo, receipt.undo["view"]
-    ours, former = receipt.effects["view_sql"], undo["former_sql"]
-    if ours == former or session.view_sql(view) in (ours, former):
-        return ""
-    standing = context.services.store.accommodation(undo["dataset"])
-    if standing is not None and standing.incident_id != undo["incident_id"]:
-        number = standing.incident_id
-        return f"incident `{number}` has changed `{view}` since (`mendline undo {number}` first)"
-    return f"`{view}` has been redefined since: what Mendline wrote there is gone"
-
-
-def _rows_obstacle(receipt: Receipt, warehouse: Warehouse, session: Session) -> str:
-    undo, landing = receipt.undo, receipt.undo["landing"]
-    held = _held_count(session, warehouse, undo)
-    if not held or (
-        session.schema(landing) is not None
-        and _landing_rows(session, warehouse, landing) == list(receipt.effects["landing_rows"])
-    ):
-        return ""
-    at, number = datetime.fromisoformat(undo["set_aside_at"]), undo["incident_id"]
-    known = changed_since(session, warehouse, landing, number, at)
-    return (
-        f"{held} rows cannot go back, `{landing}` has changed since: {known or 'it has been loaded again'} "
-        f"(decide on them first: `mendline quarantine release {number}` or `discard`)"
-    )
-
-
-def _held_count(session: Session, warehouse: Warehouse, undo: Mapping[str, Any]) -> int:
-    """The rows of this repair that are still held; those that a person has released or given up stay as decided."""
-    if not undo["set_aside_at"]:
-        return 0
-    at = datetime.fromisoformat(undo["set_aside_at"])
-    return held_count(session, warehouse, undo["landing"], undo["incident_id"], at)
-
-
-def _inverse(session: Session, warehouse: Warehouse, receipt: Receipt, *, is_bound: bool) -> list[str]:
-    """Bring back the former view, the rows and, where their values allow it, the former types; what could not come back."""
-    undo, left = receipt.undo, []
-    if _held_count(session, warehouse, undo):
-        at = datetime.fromisoformat(undo["set_aside_at"])
-        if _landing_rows(session, warehouse, undo["landing"]) == list(receipt.effects["landing_rows"]):
-            restore(session, warehouse, undo["landing"], incident_id=undo["incident_id"], at=at)
-        else:  # the rows are in the new load too, or were corrected there: put back they would be doubled
-            left.append(
-                f"`{undo['landing']}` has been loaded again since; its rows stay in `{quarantine_of(undo['landing'])}`"
-            )
-    if session.view_sql(undo["view"]) == receipt.effects["view_sql"]:
-        _restore_view(session, warehouse, undo, is_bound=is_bound)
-    for one in undo["widen"]:
-        narrow(session, warehouse, one)
-    return left
