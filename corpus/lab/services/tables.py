@@ -85,11 +85,13 @@ def _told(message: str, sql: str) -> Trouble:
     for kind, pattern in _TROUBLES:
         if found := re.search(pattern, message):
             name = next(each for each in found.groups() if each)
-            return Trouble(kind, name, *_place(name, sql))
+            return Trouble(kind, name, *_place(kind, name, sql))
     return Trouble("other", message)
 
 
-def _place(name: str, sql: str) -> tuple[int, int]:
-    at = max(sql.lower().find(name.lower()), 0)
+def _place(kind: str, name: str, sql: str) -> tuple[int, int]:
+    """Give line and column of the word: where it stands first, but of a mistake in the grammar where it stands last."""
+    found = [each.start() for each in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE)]
+    at = (found[-1] if kind == "syntax" else found[0]) if found else 0
     before = sql[:at]
     return before.count("\n") + 1, at - (before.rfind("\n") + 1) + 1
