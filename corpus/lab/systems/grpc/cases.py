@@ -570,5 +570,6 @@ CASES = (
 SYSTEM = System(
     name="grpc",
     requirements=("grpcio==1.85.1", "protobuf==7.36.2", "grpcio-tools==1.85.1", "psycopg[binary]==3.3.9"),
+    debian=("postgresql-15", "locales-all"),
     cases=CASES,
 )

@@ -510,6 +510,6 @@ CASES = (
 SYSTEM = System(
     name="rabbitmq",
     requirements=("pika==1.4.4", "psycopg[binary]==3.3.9"),
-    debian=("rabbitmq-server",),
+    debian=("rabbitmq-server", "postgresql-15", "locales-all"),
     cases=CASES,
 )
