@@ -419,7 +419,6 @@ CASES = (
         cause="the tariff's API gives us no more answers this hour",
         program=LOADER,
         inject=web.answers("/v1/tariff", web.Reply(429, {"error": "quota"}, {"Retry-After": "1800"})),
-        trap="all readings are saved by then, and retries are logged as warnings",
     ),
     Case(
         name="broker_takes_no_more",

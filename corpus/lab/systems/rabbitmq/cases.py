@@ -385,7 +385,6 @@ CASES = (
         cause="the broker's host hangs: connections are taken and nothing is answered",
         program=CLINIC,
         inject=all_of(_broker_silent, lambda bench: bench.env.update(PIKA_LEVEL="ERROR")),
-        trap="three attempts, and a protocol error of the client's own",
     ),
     Case(
         name="password_rotated",
@@ -408,7 +407,6 @@ CASES = (
         cause="the exchange's price list answers 503",
         program=DAIRY,
         inject=prices(web.page(503)),
-        trap="the sender succeeds at the same time and has the last word",
     ),
     Case(
         name="broker_memory_alarm",
