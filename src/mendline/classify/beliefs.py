@@ -40,7 +40,7 @@ _EXPLAINED_BY_PAGE = _PARSED_A_PAGE | {
 _REPLY_IN_TROUBLE = re.compile(
     r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*|returned|answered|[Rr]eply|[Rr]esponse)[^\n]{0,24}?\b(?:5\d\d|429|410|401)\b"
     r"|\\?[\"'](?:status|code|statusCode)\\?[\"']\s?:\s?(?:5\d\d|429)\b|\\?[\"'](?:ok|success)\\?[\"']\s?:\s?(?i:false)\b"
-    r"|(?i:content-type\W{1,4}text/html|<html|<!doctype)|<Error><Code>(?:ServiceUnavailable|SlowDown|InternalError)"
+    r"|(?i:content-type\W{1,4}text/html|\b200\b[^\n]{0,40}text/html|<html|<!doctype)|<Error><Code>(?:ServiceUnavailable|SlowDown|InternalError)"
     r"|(?i:temporarily (?:unavailable|unreachable))"
     r"|\\?[\"'](?:status|state|code|error|errorCode|reason)\\?[\"']\s?:\s?\\?[\"']"
     r"(?:error|degraded|fail(?:ed|ure)|unavailable|down|maintenance|throttled"

@@ -11,6 +11,7 @@ from mendline.classify.log_reader import ErrorRecord, LogReading
 
 NONE_PRINTED, HOLDS_NAME = "header: none printed", "header: holds the name"
 SOME_LACK_NAME, LACKS_NAME = "header: some lack the name", "header: lacks the name"
+SERVER_IN_TROUBLE = "a value is an answer of a server in trouble"
 HOLD_EXACTLY = "header: all hold the very name"
 RESEMBLES, MISSPELT = "header: holds a name like it", "header: holds the name with another letter"
 _TELLS_HEADER = re.compile(r"(?i)header|column|field|key|schema|names|dtype|attributes|members|found|layout|head\b")
@@ -46,7 +47,7 @@ def cues(reading: LogReading, beliefs: Sequence[Belief]) -> Mapping[str, float]:
     if any(_OBJECT.search(echo) for echo in (match.group() for match in ECHO.finditer(said))) or _OBJECT.search(said):
         found.append("a value is an object")
     if _OUTAGE_IN_VALUE.search(said):
-        found.append("a value is an answer of a server in trouble")
+        found.append(SERVER_IN_TROUBLE)
     found.extend(f"raised in {place}" for place in _places(roots))
     calm = "\n".join(line.text for line in reading.context)
     if _NOTHING.search(calm):

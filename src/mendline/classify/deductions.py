@@ -149,6 +149,20 @@ DEDUCTIONS = (
         weight=0.9,
     ),
     Deduction(
+        symptoms=OF_ANOTHER_KIND | FILES,
+        given=(cues.SERVER_IN_TROUBLE,),
+        type=FailureType.API_FAILURE,
+        subtype="outage_page",
+        weight=0.95,
+    ),
+    Deduction(
+        symptoms=NAMES,
+        given=(cues.HOLD_EXACTLY,),
+        type=FailureType.UNKNOWN,
+        subtype="code_bug",
+        weight=0.75,
+    ),
+    Deduction(
         symptoms=OF_ANOTHER_KIND,
         given=(MANY_ALIKE,),
         type=FailureType.SCHEMA_CHANGE,
