@@ -36,12 +36,13 @@ from contracts.source_server import (
 )
 from mendline.config import Config, load_config
 from mendline.errors import ConfigError
-from mendline.incident import FailureType, Finding, FindingVerdict, LogExcerpt
+from mendline.incident import Declined, FailureType, Finding, FindingVerdict, LogExcerpt
 from mendline.ledger import Ledger
 from mendline.testing.memory_store import MemoryStore
 from mendline.testing.values import NOON, a_classification, an_incident
 from mendline.tools.base import Services, ToolContext
 from mendline.tools.check_api_status import CheckApiStatus
+from mendline.tools.retry_with_backoff import RetryWithBackoff
 
 SECRET = "s3cr3t-7ok3n-0f-7h3-s74g3"
 QUICK = 0.5  # seconds that a probe of something hostile is given
@@ -60,19 +61,23 @@ def configured(directory: Path, **source: Any) -> Config:
     return load_config(directory / "mendline.yaml")
 
 
-def finding_of(config: Config, believed: FailureType = FailureType.SCHEMA_CHANGE) -> Finding:
+def a_context(config: Config, believed: FailureType, *findings: Finding) -> ToolContext:
     store = MemoryStore()
     services = Services(
         config=config, engines={}, warehouses={}, store=store, ledger=Ledger(store=store, now=lambda: NOON)
     )
-    context = ToolContext(
+    return ToolContext(
         services=services,
         incident=an_incident(),
         log=LogExcerpt(source="log", lines=(), total_count=0),
         classification=a_classification(believed),
         datasets=(),
+        findings=findings,
     )
-    (finding,) = CheckApiStatus().run(context)
+
+
+def finding_of(config: Config, believed: FailureType = FailureType.SCHEMA_CHANGE) -> Finding:
+    (finding,) = CheckApiStatus().run(a_context(config, believed))
     assert json.loads(json.dumps(finding.data, allow_nan=False)) == finding.data
     return finding
 
@@ -639,6 +644,13 @@ def test_a_proxy_that_does_not_connect_is_told_apart_from_the_source(
     assert f"answers HTTP {status} instead" in data["error"]
 
 
+def test_a_name_that_nobody_can_have_is_told_behind_a_proxy_too(check: Check, serve: Serve) -> None:
+    proxy = serve(saying(b"HTTP/1.1 200 Connection Established\r\n\r\n"))
+    data = check(kind="http", url=f"https://{'a' * 70}.example/", proxy=f"http://{proxy.address}").data
+    assert (data["layer"], data["permanent"]) == ("tls", True)
+    assert "no valid host name" in data["error"]
+
+
 def test_a_proxy_that_hangs_ends_in_time(check: Check, serve: Serve) -> None:
     proxy = f"http://{serve(hanging).address}"
     data, seconds = timed(check, kind="http", url="https://api.example/", proxy=proxy, timeout_seconds=QUICK_TLS)
@@ -853,6 +865,27 @@ def test_files_that_were_not_delivered_may_still_come(check: Check, tmp_path: Pa
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop" / "a.csv").touch()
     assert check(kind="file", path="drop/*.csv").data["detail"] == "1 files"
+
+
+# What follows of it
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "needed", "words"),
+    [
+        (401, {}, "credentials that the source accepts", "HTTP 401"),
+        (308, {"Location": "https://new.example/"}, "the address that the source has moved to", "https://new.example"),
+        (429, {"Retry-After": "7200"}, "a later re-run by hand", "asks to wait 7200 s"),
+    ],
+)
+def test_what_no_retry_heals_is_not_retried(
+    tmp_path: Path, serve: Serve, status: int, headers: dict[str, str], needed: str, words: str
+) -> None:
+    config = configured(tmp_path, kind="http", url=f"http://{serve(answering(status, headers)).address}/")
+    declined = RetryWithBackoff().plan(a_context(config, FailureType.API_FAILURE, finding_of(config)))
+    assert isinstance(declined, Declined)
+    assert declined.needed == needed
+    assert words in declined.reason
 
 
 def timed(check: Check, **source: Any) -> tuple[Any, float]:

@@ -48,6 +48,7 @@ class Handshake:
 
         Raises: `Stopped` at the layer where it ends.
         """
+        self._require_name()
         context = self._context()
         connection, started_s = self.dial(), time.monotonic()
         try:
@@ -62,6 +63,14 @@ class Handshake:
         self.facts["tls_version"] = secured.version()
         self._note_expiry(secured.getpeercert() or {})
         return secured
+
+    def _require_name(self) -> None:
+        """Behind a proxy nobody has looked the name up before, and `ssl` would leave a connection open over it."""
+        try:
+            self.host.encode("idna")
+        except UnicodeError as error:
+            message = f"TLS: `{self.host}` is no valid host name"
+            raise Stopped("tls", message, "correct it in `sources`", needed="a valid host name") from error
 
     def _shaken(self, connection: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
         connection.settimeout(self.deadline.left_s())

@@ -13,6 +13,7 @@ from typing import Any
 from mendline.probing.deadline import Deadline, Facts, Stopped, elapsed_ms
 
 MOST_ADDRESSES = 8
+NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -55,7 +56,7 @@ def resolve(host: str, port: int, deadline: Deadline, facts: Facts) -> tuple[Add
 
 
 def _unresolved(host: str, error: OSError | UnicodeError) -> Stopped:
-    if isinstance(error, UnicodeError) or error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+    if isinstance(error, UnicodeError) or error.errno in NO_SUCH_NAME:
         why = "is no valid host name" if isinstance(error, UnicodeError) else "does not resolve: there is no such name"
         advice = "no retry heals it: correct the name in `sources`, or its DNS record"
         return Stopped("dns", f"DNS: `{host}` {why}", advice, needed="a host name that resolves")
