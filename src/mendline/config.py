@@ -30,6 +30,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
 UnquotedOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML reads a bare off as false
 Decision = Annotated[Literal["auto", "ask", "suggest", "off"], UnquotedOff]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+ON_OFF = {True: "on", False: "off"}  # YAML reads a bare key `on` as true
 ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -720,7 +721,7 @@ def _validated(raw: dict[str, Any], path: Path) -> Config:
 
 def _filled(value: Any, where: str) -> Any:
     if isinstance(value, dict):
-        return {key: _filled(item, where) for key, item in value.items()}
+        return {ON_OFF[key] if isinstance(key, bool) else key: _filled(item, where) for key, item in value.items()}
     if isinstance(value, list):
         return [_filled(item, where) for item in value]
     if isinstance(value, str):

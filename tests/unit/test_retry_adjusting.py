@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mendline.config import Adjustment
+from mendline.config import Adjustment, load_config
 from mendline.errors import Rejected
 from mendline.incident import ConfigChange, FailureType, Plan, from_json, to_json
 from mendline.reruns.adjusting import Step, next_step, next_value, with_changes
@@ -129,6 +130,19 @@ def test_a_change_is_the_same_after_it_was_kept(value: Any) -> None:
     kept = from_json(Plan, to_json(plan))
     assert kept == plan
     assert type(kept.changes[0].before) is type(value)
+
+
+def test_on_needs_no_quotes_in_the_file(tmp_path: Path) -> None:
+    """YAML takes a bare `on` for true."""
+    file = tmp_path / "mendline.yaml"
+    file.write_text(
+        "engines: {main: {kind: dagster, dagster_home: home, code: {module: trips}}}\n"
+        "pipelines: {trips: {engine: main, adjustable: [{stage: a, path: b, on: [RESOURCE], set_to: 1}]}}\n"
+        "notifications: {on: [resolved]}\n"
+    )
+    config = load_config(file)
+    assert config.pipelines["trips"].adjustable[0].on == (FailureType.RESOURCE,)
+    assert config.notifications.on == ("resolved",)
 
 
 @pytest.mark.parametrize(

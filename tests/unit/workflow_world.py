@@ -107,8 +107,11 @@ class WorkingEngine(MemoryEngine):
         self, run_id: str, stages: tuple[str, ...], parent: RunDescription | None, config: Any, tags: Any
     ) -> RunDescription:
         self.failing.clear()
+        barred: set[str] = set()
         for stage in (name for name in self.upstream if name in stages):
-            if not set(self.upstream[stage]) & set(self.failing):
+            if set(self.upstream[stage]) & {*self.failing, *barred}:
+                barred.add(stage)
+            else:
                 self._work(stage)
         return super()._execute(run_id, stages, parent, config, tags)
 

@@ -123,8 +123,10 @@ class MemoryEngine:
         tags: Mapping[str, str],
     ) -> RunDescription:
         states: dict[str, str] = {}
+        barred: set[str] = set()
         for stage in (name for name in self.upstream if name in stages):
-            if any(states.get(above, "succeeded") != "succeeded" for above in self.upstream[stage]):
+            if any(above in barred or states.get(above, "succeeded") != "succeeded" for above in self.upstream[stage]):
+                barred.add(stage)
                 continue
             self.calls.append(stage)
             states[stage] = "running" if stage in self.dying else "failed" if stage in self.failing else "succeeded"

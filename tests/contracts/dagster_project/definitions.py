@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from loading import depot
 
 WORLD = Path(os.environ["WORLD"])
 DAYS = dg.StaticPartitionsDefinition(["mon", "tue"])
@@ -124,4 +125,4 @@ def manifest(context: dg.AssetExecutionContext) -> None:
 assets = dg.define_asset_job(
     "assets", [boxes, pallets, manifest], partitions_def=DAYS, executor_def=dg.in_process_executor
 )
-defs = dg.Definitions(assets=[boxes, pallets, manifest], jobs=[diamond, default_executor, gated, fan, assets])
+defs = dg.Definitions(assets=[boxes, pallets, manifest], jobs=[diamond, default_executor, gated, fan, assets, depot])
