@@ -458,6 +458,7 @@ class Ward:
         self.repair = ApplyQualityFilter()
         plan = self.repair.plan(self.context())
         assert isinstance(plan, Plan), plan
+        self.plan = plan
         self.receipt = self.repair.apply(plan, self.context())
 
     def contract(self, text: str) -> None:

@@ -267,10 +267,10 @@ class CheckBuilder:
         As in SQL, a key with a NULL in it equals no other. Keys are compared as values of the contract's type ('07' is 7).
         """
         place = self.landing
-        address = place.warehouse.idiom.address
         obstacle = self.session.obstacle_to_moving(self.dataset.landing)
         if obstacle:
             raise NotApplicable(f"{obstacle}: copies of a row cannot be told apart")
+        address = self.session.address(self.dataset.landing)
         keys = [self._key_value(column) for column in columns]
         key = keys[0] if len(keys) == 1 else f"({', '.join(keys)})"
         batch = f"FROM {place.table} WHERE {place.where} AND " + " AND ".join(f"{part} IS NOT NULL" for part in keys)

@@ -15,8 +15,8 @@ CREATE = """
 CREATE TABLE IF NOT EXISTS {quarantine} (
     incident_id VARCHAR NOT NULL, batch_id VARCHAR NOT NULL, check_names VARCHAR NOT NULL, reason VARCHAR NOT NULL,
     row_hash VARCHAR NOT NULL, ordinal INTEGER NOT NULL, payload VARCHAR NOT NULL, quarantined_at TIMESTAMP NOT NULL,
-    {added}, UNIQUE (batch_id, row_hash, ordinal)
-)"""
+    {added}
+)"""  # batch_id, row_hash and ordinal name a row: writers take turns, and each goes on counting where the last one ended
 # In this order at the end of the table, also where the table is from a time before them.
 ADDED = {
     "state": "VARCHAR DEFAULT 'held'",
@@ -25,27 +25,33 @@ ADDED = {
     "decided_by": "VARCHAR",
     "note": "VARCHAR",
 }
+# One look at each row that goes. A digest finds rows that may be equal; whether they are is for their payloads to say.
 SELECT_ASIDE = """
 CREATE TEMP TABLE {aside} AS
-SELECT address, payload, check_names, md5(payload) AS row_hash,
-       CAST(row_number() OVER (PARTITION BY payload ORDER BY address) AS INTEGER) AS ordinal
-FROM (SELECT {address} AS address, {payload} AS payload, {check_names} AS check_names FROM {table} WHERE {predicate}) AS chosen"""
-# Per distinct row that moves: its copies that stay, and what the quarantine has of it from earlier calls of the same batch.
-# Copies that came back since (more stand in the table than were left there) are in a batch that was loaded again.
+SELECT address, payload, check_names, digest, is_unlike, md5(payload) AS row_hash
+FROM (SELECT {address} AS address, {payload} AS payload, {check_names} AS check_names, {digest} AS digest, {unlike} AS is_unlike
+      FROM {table} WHERE {predicate} {fence}) AS chosen"""
+DELETE_ASIDE = "DELETE FROM {table} WHERE {address} IN (SELECT address FROM {aside})"
+# Per distinct row that moves and is not the only one of its kind: how many move, its copies that stay, and what the
+# quarantine has of it from earlier calls of the same batch. Copies that came back since (more stood in the table than were
+# left there) are in a batch that was loaded again.
 COUNT_COPIES = """
 CREATE TEMP TABLE {copies} AS
-SELECT moved.row_hash, present.present_count - moved.moved_count AS left_count,
+SELECT moved.row_hash, moved.moved_count, coalesce(stays.left_count, 0) AS left_count,
        coalesce(kept.last_ordinal, 0) AS last_ordinal,
-       greatest(0, least(coalesce(kept.held_count, 0), present.present_count - coalesce(kept.left_count, 0)))
-         AS returned_count
-FROM (SELECT row_hash, count(*) AS moved_count FROM {aside} GROUP BY row_hash) AS moved
-JOIN (SELECT md5(payload) AS row_hash, count(*) AS present_count
-      FROM (SELECT {payload} AS payload FROM {table} AS t
-            WHERE {digest} IN (SELECT {digest} FROM {table} AS t WHERE {address} IN (SELECT address FROM {aside}))) AS alike
-      GROUP BY 1) AS present ON present.row_hash = moved.row_hash
+       greatest(0, least(coalesce(kept.held_count, 0),
+                         moved.moved_count + coalesce(stays.left_count, 0) - coalesce(kept.left_count, 0))) AS returned_count
+FROM (SELECT row_hash, count(*) AS moved_count FROM {aside}
+      WHERE digest IN (SELECT digest FROM {aside} GROUP BY digest HAVING count(*) > 1)
+         OR digest IN (SELECT {digest} FROM {table} WHERE {digest} IN (SELECT digest FROM {aside}))
+         OR row_hash IN (SELECT row_hash FROM {quarantine} WHERE batch_id = {batch}) GROUP BY row_hash) AS moved
+LEFT JOIN (SELECT md5(payload) AS row_hash, count(*) AS left_count
+           FROM (SELECT {payload} AS payload FROM {table} WHERE {digest} IN (SELECT digest FROM {aside})) AS alike
+           GROUP BY 1) AS stays ON stays.row_hash = moved.row_hash
 LEFT JOIN (SELECT row_hash, max(ordinal) AS last_ordinal, count(*) FILTER (WHERE state = 'held') AS held_count,
                   max(left_count) FILTER (WHERE state = 'held') AS left_count
-           FROM {quarantine} WHERE batch_id = {batch} GROUP BY row_hash) AS kept ON kept.row_hash = moved.row_hash"""
+           FROM {quarantine} WHERE batch_id = {batch} GROUP BY row_hash) AS kept ON kept.row_hash = moved.row_hash
+WHERE moved.moved_count > 1 OR stays.row_hash IS NOT NULL OR kept.row_hash IS NOT NULL"""
 # A row that was loaded again since it was set aside belongs to the newer call, and stands here once.
 TAKE_OVER = """
 DELETE FROM {quarantine} WHERE batch_id = ? AND state = 'held' AND (row_hash, ordinal) IN (
@@ -58,22 +64,19 @@ UPDATE {quarantine} AS held SET left_count = CAST(c.left_count AS INTEGER) FROM 
 WHERE c.row_hash = held.row_hash AND held.batch_id = ? AND held.state = 'held'"""
 KEEP = """
 INSERT INTO {quarantine} (incident_id, batch_id, check_names, reason, row_hash, ordinal, payload, quarantined_at, state, left_count)
-SELECT ?, ?, a.check_names, ?, a.row_hash, CAST(c.last_ordinal + a.ordinal AS INTEGER), a.payload, CAST(? AS TIMESTAMP),
-       'held', CAST(c.left_count AS INTEGER)
+SELECT ?, ?, a.check_names, ?, a.row_hash, 1, a.payload, CAST(? AS TIMESTAMP), 'held', 0
+FROM {aside} AS a WHERE {is_single}"""
+KEEP_COPIES = """
+INSERT INTO {quarantine} (incident_id, batch_id, check_names, reason, row_hash, ordinal, payload, quarantined_at, state, left_count)
+SELECT ?, ?, a.check_names, ?, a.row_hash,
+       CAST(c.last_ordinal + row_number() OVER (PARTITION BY a.row_hash ORDER BY a.address) AS INTEGER), a.payload,
+       CAST(? AS TIMESTAMP), 'held', CAST(c.left_count AS INTEGER)
 FROM {aside} AS a JOIN {copies} AS c ON c.row_hash = a.row_hash"""
+NOT_COPIED = "a.row_hash NOT IN (SELECT row_hash FROM {copies})"
 KEPT = """
-SELECT count(*) FROM {aside} AS a JOIN {copies} AS c ON c.row_hash = a.row_hash
-JOIN {quarantine} AS q ON q.row_hash = a.row_hash AND q.ordinal = c.last_ordinal + a.ordinal AND q.payload = a.payload
-WHERE q.batch_id = ? AND q.state = 'held'"""
-# Both ways, to the copy: what would come back is what goes.
-CHANGED = """
-SELECT count(*) FROM (
-  (SELECT {exact} FROM {table} WHERE {address} IN (SELECT address FROM {aside})
-   EXCEPT ALL SELECT {exact} FROM (SELECT {columns} FROM {aside}) AS back)
-  UNION ALL
-  (SELECT {exact} FROM (SELECT {columns} FROM {aside}) AS back
-   EXCEPT ALL SELECT {exact} FROM {table} WHERE {address} IN (SELECT address FROM {aside}))
-) AS lost"""
+SELECT count(*), {bag} FROM {quarantine}
+WHERE batch_id = ? AND quarantined_at = CAST(? AS TIMESTAMP) AND state = 'held'"""
+MOVED = "SELECT count(*), {bag}, count(*) FILTER (WHERE is_unlike) FROM {aside}"
 OF_CALL = (
     "incident_id = ? AND (CAST(? AS TIMESTAMP) IS NULL OR quarantined_at = CAST(? AS TIMESTAMP)) AND state = 'held'"
 )
@@ -116,40 +119,55 @@ def set_aside(  # noqa: PLR0913 - the signature that the repairs agreed on; all 
     `NotSupported` for a table whose rows cannot be told apart.
     """
     schema = _schema(session, warehouse, table)
-    names = _names(warehouse, table, schema, batch_id)
+    names = _names(session, warehouse, table, schema, batch_id)
     names_sql = check_names if isinstance(check_names, SqlText) else _literal(",".join(_listed(check_names)))
     before = _count(session, names["table"])
     drop_temporary(session, warehouse, ASIDE, COPIES)
     make_quarantine(session, warehouse, table)
     session.execute(SELECT_ASIDE.format(**names, check_names=names_sql, predicate=f"({predicate_sql})"))
-    moved = _count(session, ASIDE)
-    if session.rows(CHANGED.format(**names)) != [(0,)]:
+    moved, bag, unlike = session.rows(MOVED.format(**names))[0]
+    if unlike:
         raise _not_set_aside(warehouse, f"rows of `{table}` would not come back from the quarantine as they were")
-    session.execute(COUNT_COPIES.format(**names))
-    session.execute(TAKE_OVER.format(**names), [batch_id, batch_id])
-    session.execute(STILL_LEFT.format(**names), [batch_id])
-    session.execute(KEEP.format(**names), [incident_id, batch_id, reason, _stamp(at or datetime.now(UTC))])
-    session.execute("DELETE FROM {table} WHERE {address} IN (SELECT address FROM {aside})".format(**names))
-    after, kept = _count(session, names["table"]), session.rows(KEPT.format(**names), [batch_id])[0][0]
+    session.execute(DELETE_ASIDE.format(**names))
+    stamp = _stamp(at or datetime.now(UTC))
+    kept, kept_bag = _keep(session, names, [incident_id, batch_id, reason, stamp])
+    after = _count(session, names["table"])
     drop_temporary(session, warehouse, ASIDE, COPIES)
-    if before != after + moved or kept != moved:
+    if before != after + moved or (kept, kept_bag) != (moved, int(bag)):
         found = f"`{table}` had {before} rows; {after} are left and {kept} of {moved} stand in quarantine"
         raise _not_set_aside(warehouse, f"{found}: rows would be lost")
-    return moved
+    return int(moved)
 
 
-def _names(warehouse: Warehouse, table: str, schema: TableSchema, batch_id: str) -> dict[str, str]:
+def _keep(session: Session, names: dict[str, str], call: list[object]) -> tuple[int, int]:
+    """Write the rows that have left the table into the quarantine, copies of a row apart; how many, and their digest."""
+    session.execute(COUNT_COPIES.format(**names))
+    _, batch_id, _, stamp = call
+    has_copies = bool(_count(session, COPIES))
+    if has_copies:
+        session.execute(TAKE_OVER.format(**names), [batch_id, batch_id])
+        session.execute(STILL_LEFT.format(**names), [batch_id])
+    before = session.rows(KEPT.format(**names), [batch_id, stamp])[0]
+    if has_copies:
+        session.execute(KEEP_COPIES.format(**names), call)
+    session.execute(KEEP.format(**names, is_single=NOT_COPIED.format(**names) if has_copies else "TRUE"), call)
+    after = session.rows(KEPT.format(**names), [batch_id, stamp])[0]
+    return int(after[0]) - int(before[0]), int(after[1]) - int(before[1])
+
+
+def _names(session: Session, warehouse: Warehouse, table: str, schema: TableSchema, batch_id: str) -> dict[str, str]:
     own = warehouse.idiom
     return {
         "table": relation(warehouse, table),
         "quarantine": relation(warehouse, quarantine_of(table)),
         "aside": ASIDE,
         "copies": COPIES,
-        "address": own.address,
-        "digest": own.digest("t"),
+        "address": session.address(table),
+        "digest": own.digest(schema.columns),
         "payload": own.payload(schema.columns),
-        "columns": own.columns_of(schema.columns, "payload"),
-        "exact": own.exactly(schema.columns),
+        "unlike": own.unlike(schema.columns),
+        "bag": own.value_digest("payload"),
+        "fence": own.fence,
         "batch": _literal(batch_id),
     }
 
@@ -176,7 +194,9 @@ def restore(session: Session, warehouse: Warehouse, table: str, *, incident_id: 
     own, listed = warehouse.idiom, [warehouse.quote(name) for name in schema.names]
     columns = own.columns_of(schema.columns, "payload")
     session.execute(f"{own.insert_into(target, listed)} SELECT {columns} FROM {quarantine} WHERE {OF_CALL}", call)
-    session.execute(BACK_BESIDE.format(quarantine=quarantine, chosen=OF_CALL), call)
+    others = f"SELECT count(*) FROM {quarantine} WHERE state = 'held' AND NOT ({OF_CALL})"
+    if session.rows(others, call)[0][0]:
+        session.execute(BACK_BESIDE.format(quarantine=quarantine, chosen=OF_CALL), call)
     session.execute(f"DELETE FROM {quarantine} WHERE {OF_CALL}", call)
     after = _count(session, target)
     if after != before + expected:

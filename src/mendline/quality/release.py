@@ -114,7 +114,7 @@ def put_in(
         raise Rejected(f"there is no table `{table}` to put rows into", system=warehouse.name, operation="release")
     make_quarantine(session, warehouse, table)
     session.lock(table)
-    names = _names(warehouse, table, schema, incident_id)
+    names = _names(session, warehouse, table, schema, incident_id)
     drop_temporary(session, warehouse, WANTED, FAILING)
     session.execute(SELECT_WANTED.format(**names))
     held, before = _count(session, WANTED), _count(session, names["table"])
@@ -150,15 +150,15 @@ def discard(session: Session, warehouse: Warehouse, table: str, incident_id: str
     return held
 
 
-def _names(warehouse: Warehouse, table: str, schema: TableSchema, incident_id: str) -> dict[str, str]:
+def _names(session: Session, warehouse: Warehouse, table: str, schema: TableSchema, incident_id: str) -> dict[str, str]:
     own = warehouse.idiom
     names = {
         "table": relation(warehouse, table),
         "quarantine": relation(warehouse, quarantine_of(table)),
         "wanted": WANTED,
         "failing": FAILING,
-        "address": own.address,
-        "digest": own.digest("t"),
+        "address": session.address(table),
+        "digest": own.digest(schema.columns),
         "payload": own.payload(schema.columns),
         "columns": own.columns_of(schema.columns, "payload"),
         "insert": own.insert_into(relation(warehouse, table), [warehouse.quote(name) for name in schema.names]),

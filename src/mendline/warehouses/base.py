@@ -77,6 +77,10 @@ class Session(Protocol):
         """
         ...
 
+    def address(self, table: str) -> str:
+        """An expression over a table's rows that tells exact copies apart while nothing writes. No effect."""
+        ...
+
     def obstacle_to(self, change: Change, table: str, column: str) -> str:
         """What stands in the way of a change of a table's column, as `ddl.TABLE` has it; "" when nothing does. No effect."""
         ...
@@ -96,7 +100,7 @@ class Idiom(Protocol):
     Expressions that are handed in may be used more than once and have no effect. A type is the engine's own spelling.
     """
 
-    address: str  # a pseudo column that tells exact copies of a row apart while nothing writes
+    address: str  # a pseudo column that tells exact copies of a row of an ordinary table apart while nothing writes
     temporary: str  # the schema in which temporary tables stand
     is_view_text: (
         bool  # a view is kept as text: it may stand unbound, and follows whatever stands under its tables' names
@@ -108,8 +112,8 @@ class Idiom(Protocol):
         """Aggregates over a row alias (count first) that do not depend on the order of rows."""
         ...
 
-    def digest(self, row: str) -> str:
-        """A number that is equal for equal rows: to find candidates quickly, not to prove anything."""
+    def digest(self, columns: Sequence[Column]) -> str:
+        """A number that is equal for rows with equal columns: to find candidates quickly, not to prove anything."""
         ...
 
     def value_digest(self, sql: str) -> str:
@@ -118,6 +122,13 @@ class Idiom(Protocol):
 
     def payload(self, columns: Sequence[Column]) -> str:
         """A row's columns as one JSON text from which `columns_of` brings back each exactly."""
+        ...
+
+    def unlike(self, columns: Sequence[Column]) -> str:
+        """A condition over a row, never NULL: whether `columns_of` would not bring its columns back exactly.
+
+        Only columns of types are looked at that an engine does not always read back as it writes them.
+        """
         ...
 
     def columns_of(self, columns: Sequence[Column], text: str) -> str:

@@ -114,6 +114,9 @@ class _Session:
     def view_statements(self, view: str, sql: str) -> tuple[str, ...]:
         return (f"CREATE OR REPLACE VIEW {relation(self._warehouse, view)} AS {sql}",)
 
+    def address(self, table: str) -> str:
+        return self._warehouse.idiom.address
+
     def obstacle_to(self, change: Change, table: str, column: str) -> str:
         obstacles = ddl("duckdb", change).obstacles
         for (kind,) in self.rows(_CONSTRAINED, [*self._place(table), column]):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mendline.warehouses.base import Column, Values
+from mendline.warehouses.types import DECIMAL
 
 HASH_SPACE = 2**64
 # JSON text and bytes do not come back from a JSON document as they went in (white space, escapes), their text does.
 AS_TEXT = ("JSON", "BLOB")
+EXACT = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "VARCHAR", "DATE", "TIMESTAMP", "UUID")
+DOUBLE_DIGITS = 15  # so many decimal digits survive a reader of JSON that goes by way of a double
 
 
 class DuckDBIdiom:
@@ -23,28 +26,26 @@ class DuckDBIdiom:
     def checksum(self, row: str) -> str:
         return f"count(*), coalesce(bit_xor(hash({row})), 0), coalesce(sum(hash({row})), 0)"
 
-    def digest(self, row: str) -> str:
-        return f"hash({row})"
+    def digest(self, columns: Sequence[Column]) -> str:
+        return f"hash({', '.join(_quoted(column.name) for column in columns)})"
 
     def value_digest(self, sql: str) -> str:
         return f"CAST(coalesce(sum(hash({sql})), 0) AS VARCHAR)"
 
     def payload(self, columns: Sequence[Column]) -> str:
-        parts = [
-            f"{_quoted(column.name)} := "
-            + (f"CAST({_quoted(column.name)} AS VARCHAR)" if column.type in AS_TEXT else _quoted(column.name))
-            for column in columns
-        ]
+        parts = [f"{_quoted(column.name)} := {_sent(column)}" for column in columns]
         return f"CAST(to_json(struct_pack({', '.join(parts)})) AS VARCHAR)"
 
+    def unlike(self, columns: Sequence[Column]) -> str:
+        """JSON has no number that is none, and a reader of it may round: such a value is read back and compared."""
+        doubtful = [column for column in columns if not _is_exact(column)]
+        row = _row(doubtful, self.payload(doubtful)) if doubtful else ""
+        tests = [f"{_field(row, column)} IS DISTINCT FROM {_quoted(column.name)}" for column in doubtful]
+        return f"({' OR '.join(tests) or 'FALSE'})"
+
     def columns_of(self, columns: Sequence[Column], text: str) -> str:
-        row_type = ", ".join(
-            f"{_quoted(column.name)} {'VARCHAR' if column.type in AS_TEXT else column.type}" for column in columns
-        )
-        row = f"CAST(CAST({text} AS JSON) AS STRUCT({row_type}))"
-        return ", ".join(
-            f"CAST(({row}).{_quoted(column.name)} AS {column.type}) AS {_quoted(column.name)}" for column in columns
-        )
+        row = _row(columns, text)
+        return ", ".join(f"{_field(row, column)} AS {_quoted(column.name)}" for column in columns)
 
     def exactly(self, columns: Sequence[Column]) -> str:
         return ", ".join(_quoted(column.name) for column in columns)
@@ -90,6 +91,28 @@ def _values(column: Values, size: int) -> str:
     wanted = f"{column.text} IS NOT NULL AND {hashed} <= {bound}"
     sketch = f"list_sort(list(DISTINCT {hashed}) FILTER (WHERE {wanted}))[1:{size}]"
     return f"{sketch}, {f'histogram({column.text})' if column.is_few else 'NULL'}"
+
+
+def _sent(column: Column) -> str:
+    """What of a column goes into a JSON document."""
+    return f"CAST({_quoted(column.name)} AS VARCHAR)" if column.type in AS_TEXT else _quoted(column.name)
+
+
+def _row(columns: Sequence[Column], text: str) -> str:
+    """A document of columns as a struct."""
+    kinds = ((column, "VARCHAR" if column.type in AS_TEXT else column.type) for column in columns)
+    row_type = ", ".join(f"{_quoted(column.name)} {kind}" for column, kind in kinds)
+    return f"CAST(CAST({text} AS JSON) AS STRUCT({row_type}))"
+
+
+def _field(row: str, column: Column) -> str:
+    return f"CAST(({row}).{_quoted(column.name)} AS {column.type})"
+
+
+def _is_exact(column: Column) -> bool:
+    """Whether every value of the column's type is read back from JSON as it was written."""
+    digits = DECIMAL.match(column.logical_type)
+    return column.type in EXACT or (digits is not None and int(digits[1]) <= DOUBLE_DIGITS)
 
 
 def _quoted(name: str) -> str:

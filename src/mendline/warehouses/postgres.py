@@ -20,6 +20,7 @@ from mendline.warehouses.postgres_catalogue import (
     IMMOVABLE,
     IN_THE_WAY,
     NAMED_TYPES,
+    PARTITIONED,
     SCHEMA,
     TABLES,
     VIEW,
@@ -153,6 +154,12 @@ class _Session:
                 )
         kept = [str(statement) for (statement,) in self.rows(GRANTS, self._place(view))]
         return (f"DROP VIEW {name}", f"CREATE VIEW {name} AS {sql}", *kept)
+
+    def address(self, table: str) -> str:
+        """Where a table has partitions, with the one that the row is in: each begins to count anew."""
+        rows = self.rows(PARTITIONED, self._place(table))
+        address = self._warehouse.idiom.address
+        return f"(CAST(tableoid AS text) || CAST({address} AS text))" if rows else address
 
     def obstacle_to(self, change: Change, table: str, column: str) -> str:
         obstacles = ddl("postgres", change).obstacles

@@ -86,11 +86,14 @@ UNION ALL SELECT 'generated column', 'a generated column' FROM place JOIN pg_att
   ON a.attrelid = place.table_id AND a.attnum = place.attnum AND a.attgenerated <> ''
 ORDER BY 1"""
 
+PARTITIONED = f"SELECT 1 FROM pg_class AS c {_OF} AND c.relkind = 'p'"
+
 IMMOVABLE = f"""
 SELECT CASE
-    WHEN c.relkind = 'p' THEN 'is partitioned, so its rows cannot be told apart'
-    WHEN c.relkind <> 'r' THEN 'is no ordinary table, so its rows cannot be moved'
-    WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) THEN 'has tables that inherit from it'
+    WHEN c.relkind NOT IN ('r', 'p') THEN 'is no ordinary table, so its rows cannot be moved'
+    WHEN c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) THEN 'has tables that inherit from it'
+    WHEN EXISTS (SELECT FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS f ON f.oid = p.relid WHERE f.relkind = 'f')
+      THEN 'has a partition on another server, whose rows cannot be moved in the same transaction'
     WHEN EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attgenerated <> '' AND NOT attisdropped)
       THEN 'has a generated column, which cannot be put back'
     WHEN c.relrowsecurity THEN 'has row level security, so rows may be hidden'
