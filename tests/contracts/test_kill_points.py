@@ -35,6 +35,11 @@ from unit.workflow_world import CONFIG, CONTRACT, PARCELS, Freight
 Fault = Callable[[Freight], None]
 Place = Callable[[Path], Bench]
 TARGETED = CONFIG.replace("read_by: [weigh]", "read_by: [weigh]\n    targets: [model.weighed]")
+ADJUSTED = CONFIG.replace(
+    "job: job}",
+    "job: job, adjustable: [{stage: ship, path: ops.ship.config.page_size, on: [API_FAILURE], multiply_by: 0.5, min: 100,"
+    " default: 1000}]}",
+)
 ASKING = CONFIG.replace("decision: auto", "decision: ask")
 HEAVY = "CASE WHEN parcel_id < 103 THEN 'heavy' ELSE weight::VARCHAR END AS weight"
 RETYPED = f"SELECT * REPLACE ({HEAVY}) FROM ({PARCELS})"
@@ -98,7 +103,7 @@ NIGHTS = {
     "apply_quality_filter, undone": Night(
         fault=rows_bad_and_code_broken, kind=OutcomeKind.ESCALATED, effects=("done", "undone")
     ),
-    "retry_with_backoff": Night(fault=source_down_twice, effects=()),
+    "retry_with_backoff": Night(fault=source_down_twice, config=ADJUSTED, effects=()),
     "apply_quality_filter, asked for": Night(fault=rows_bad, config=ASKING),
     "apply_schema_migration, view, asked for": Night(fault=column_renamed, config=ASKING),
 }

@@ -19,6 +19,7 @@ from mendline.evaluation.page import page
 from mendline.evaluation.recorded import recorded, shortfall
 from mendline.evaluation.run import evaluate
 from mendline.incident import FailureType
+from mendline.policy import ESCALATED_BY_DEFAULT
 from mendline.surfaces.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -222,11 +223,11 @@ class TestActing:
         unasked = [rule for rules in others for rule in rules if rule["decision"] == "auto"]
         assert all(rule["min_confidence"] >= minimum(policy) for rule in unasked)
 
-    def test_only_types_with_a_repair_act_and_only_when_sure_enough(self) -> None:
+    def test_only_types_with_a_repair_that_do_not_escalate_by_default_act_and_only_when_sure_enough(self) -> None:
         gate = default_gate()
         least = minimum(gate.policies[RECOMMENDED])
         for kind in FailureType:
-            repairs = bool(gate.playbook.page(kind).repairs)
+            repairs = bool(gate.playbook.page(kind).repairs) and kind not in ESCALATED_BY_DEFAULT
             assert gate.acts(kind, least) == {RECOMMENDED: repairs, NO_MINIMUM: repairs}
             assert gate.acts(kind, least - 0.01) == {RECOMMENDED: False, NO_MINIMUM: repairs}
 

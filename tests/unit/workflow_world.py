@@ -316,6 +316,7 @@ class Freight:
             **self.data(),
             "outcome": _timeless(outcome),
             "calls": list(self.engine.calls),
+            "configurations": [run.config for run in self.engine.run_chain("run-1")],
             "accommodation": kept and (kept.base_sql, kept.current_sql, kept.mappings),
             "intents": undone,
             "logs": [(log.run_id, log.lines) for log in self.store.kept_logs(incident_id)],

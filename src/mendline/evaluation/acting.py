@@ -39,18 +39,14 @@ class Gate:
 
 @cache
 def default_gate() -> Gate:
-    """The recommended policy, and beside it the boldest one: every repair of the playbook, however unsure.
+    """The recommended policy, and beside it the boldest one for all types: every repair that it covers, however unsure.
 
     Mendline's own default has no rule and acts on nothing, so that it could not be measured.
     """
     playbook = load_playbook()
     recommended = Policy.model_validate(yaml.safe_load(Path(__file__).with_name("policy.yaml").read_text("utf-8")))
-    bold = tuple(
-        Rule(action=repair, type=kind, decision="auto")
-        for kind in FailureType
-        for repair in playbook.page(kind).repairs
-    )
-    return Gate(policies={RECOMMENDED: recommended, NO_MINIMUM: Policy(rules=bold)}, playbook=playbook)
+    bold = Policy(rules=(Rule(decision="auto"),))
+    return Gate(policies={RECOMMENDED: recommended, NO_MINIMUM: bold}, playbook=playbook)
 
 
 def minimum(policy: Policy) -> float:
