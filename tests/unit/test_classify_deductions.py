@@ -202,3 +202,53 @@ def test_what_failed_at_every_attempt_explains_the_stumble_after_the_last() -> N
     stumble = "thread 'loader' panicked at 'called `Option::unwrap()` on a `None` value', src/main.rs:42:83"
     assert leading([*tries, stumble]) is API
     assert leading([stumble]) is UNKNOWN
+
+
+def test_a_null_in_a_column_that_the_statement_does_not_give_is_a_schema_change() -> None:
+    failed = 'ERROR:  null value in column "species" of relation "tree" violates not-null constraint'
+    assert leading([failed, 'Command: INSERT INTO "tree" ("tree_id", "height_m") VALUES (1, 2)']) is SCHEMA
+    assert leading([failed, 'Command: INSERT INTO "tree" ("tree_id", "species") VALUES (1, NULL)']) is QUALITY
+
+
+def test_what_a_lookup_failed_on_is_told_by_the_error_that_followed() -> None:
+    def credentials() -> None:
+        known = {"warehouse": "secret"}
+        try:
+            known["lake"]
+        except KeyError:
+            raise KeyError("Unable to find credentials 'lake': check your data catalog")  # noqa: B904 - as Kedro does
+
+    assert leading(log_of(credentials)) is UNKNOWN
+
+
+def test_trouble_that_the_program_went_on_from_is_not_what_it_died_of() -> None:
+    lines = ["Timed out", "06:00:00 yard: 60 states", "06:00:00 yard: booking"]
+    assert (
+        leading([*lines, "Runtime error near line 9: CHECK constraint failed: door IN ('open', 'closed') (19)"])
+        is QUALITY
+    )
+    assert leading(lines[:1]) is API
+
+
+def test_a_comparison_with_nothing_is_a_missing_value() -> None:
+    reading: Row = {"celsius": None}
+    assert leading(log_of(lambda: reading["celsius"] > 20.0)) is QUALITY  # type: ignore[operator]
+
+
+def test_a_page_in_an_error_about_its_content_is_an_outage() -> None:
+    def decode() -> None:
+        body: object = "<html><head><title>502 Bad Gateway</title></head></html>"
+        try:
+            body.items()  # type: ignore[attr-defined]
+        except AttributeError as error:
+            raise ValueError(f"Unable to deserialize response data. Data: {body}") from error
+
+    assert leading(log_of(decode)) is API
+
+
+def test_what_a_tool_said_at_a_calm_level_counts_when_nothing_else_does() -> None:
+    lines = [
+        '{"lvl": "info", "event": "tool", "line": "< HTTP/1.1 401 Unauthorized"}',
+        '{"lvl": "critical", "event": "run.failed", "step": "ratings"}',
+    ]
+    assert leading(lines) is API

@@ -13,8 +13,10 @@ from mendline.classify.log_reader import ErrorRecord, LogReading
 from mendline.incident import FailureKind, FailureType
 
 FACTOR_WRAPPER = 0.3  # an error that another error of its chain explains
+FACTOR_OF_LOOKUP = 3.0  # which explains no more than a name that was not found in some mapping
 FACTOR_HANDLED = 0.12  # the program went on after it
 FACTOR_ANNOUNCES = 0.5
+WENT_ON = 2  # calm lines between two errors
 FACTOR_GAVE_UP = 0.8  # an error that was retried until the program gave up, in words or by saying nothing else
 FACTOR_ENDED_PROCESS = 0.75  # whatever the level: runners report a killed process as information
 FACTOR_LATER = 0.55  # an error after the first one that says something
@@ -68,6 +70,7 @@ _TROUBLED = Meaning(
 _NO_ROOM = frozenset({"disk_full", "disk_quota", "out_of_memory", "insufficient_resources"})
 _ENDS_PROCESSES = frozenset({"killed_process", "out_of_memory", "evicted"})
 _PRINTS_THE_VALUE = frozenset({"unparsable_value", "invalid_date", "invalid_value", "value_too_long"})
+_LOOKUPS = frozenset({"KeyError", "IndexError"})
 _COUNTED = frozenset({"incomplete", "column_count", "malformed_file"})
 SAYS_NOTHING = frozenset({"wrapper", "general_error", "aftermath", "raised_by_code"})
 # What engines print back from the data or the statement: never the error's own words.
@@ -101,18 +104,21 @@ def beliefs_of(reading: LogReading) -> list[Belief]:
     speaking_chain: int | None = None
     fatal = {id(error) for error in reading.fatal}
     has_marked = any(error.class_name or error.level for error in reading.fatal)
-    announcing = _announcing(reading)
+    looked_up = {error.chain for error in reading.errors if error.is_root and error.class_name in _LOOKUPS}
+    announcing, passed = _announcing(reading), _passed(reading)
     for record in reading.errors:
         hits = _hits(record)
         factor = _factor(record, id(record) in fatal, speaking_chain)
-        if id(record) in announcing:
+        if record.chain in looked_up and not record.is_root:
+            factor *= FACTOR_OF_LOOKUP
+        if id(record) in announcing or id(record) in passed:
             factor *= FACTOR_ANNOUNCES
         if has_marked and not record.class_name and not record.level:
             factor *= FACTOR_UNMARKED
         if any(hit.meaning.subtype in _ENDS_PROCESSES and hit.meaning.weight >= 0.85 for hit in hits):
             factor = max(factor, FACTOR_ENDED_PROCESS)
         says_something = any(hit.meaning.subtype not in SAYS_NOTHING for hit in hits)
-        speaks = says_something and factor >= FACTOR_UNMARKED and id(record) not in announcing
+        speaks = says_something and factor >= FACTOR_UNMARKED and id(record) not in announcing | passed
         if id(record) in fatal and speaking_chain is None and speaks:
             speaking_chain = record.chain
         found.extend(_of_record(record, hits, factor))
@@ -132,6 +138,18 @@ def _announcing(reading: LogReading) -> set[int]:
     return found
 
 
+def _passed(reading: LogReading) -> set[int]:
+    """Words of trouble that nothing marks, and after which the program went on as if nothing had been, to another error."""
+    calm = [line.number for line in reading.context]
+    found = set()
+    for record, after in itertools.pairwise(reading.fatal):
+        went_on = sum(record.lines[-1].number < number < after.line for number in calm)
+        is_unmarked = not record.class_name and not record.level
+        if is_unmarked and went_on >= WENT_ON and any(hit.meaning.subtype not in SAYS_NOTHING for hit in _hits(after)):
+            found.add(id(record))
+    return found
+
+
 def _given_up(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
     """What the last handled error says where the fatal ones only report that trying again did not help, or nothing."""
     fatal = {id(error) for error in reading.fatal}
@@ -147,7 +165,11 @@ def _given_up(reading: LogReading, beliefs: list[Belief]) -> list[Belief]:
     strongest = max(map(_specific, spoken), default=0.0)
     if not says_so and strongest >= FAINT:
         return []
-    return _of_record(handled[-1], _hits(handled[-1]), FACTOR_GAVE_UP)
+    for error in reversed(handled):  # the last that says something: a tool's own words may stand at any level
+        found = _of_record(error, _hits(error), FACTOR_GAVE_UP)
+        if says_so or any(map(_specific, found)):
+            return found
+    return []
 
 
 def _specific(belief: Belief) -> float:

@@ -41,12 +41,12 @@ _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|node_modules|/us
 def cues(reading: LogReading, beliefs: Sequence[Belief]) -> Mapping[str, float]:
     """The cues that a log gives, each 1.0; those that it does not give are left out."""
     roots = [error for error in reading.fatal if error.is_root]
-    named = set(_named(roots, beliefs))
+    named = set(named_in(roots, beliefs))
     found = list(_headers_say(reading, named))
     said = "\n".join(error.text for error in roots)
     if any(_OBJECT.search(echo) for echo in (match.group() for match in ECHO.finditer(said))) or _OBJECT.search(said):
         found.append("a value is an object")
-    if _OUTAGE_IN_VALUE.search(said):
+    if _OUTAGE_IN_VALUE.search("\n".join(error.text for error in reading.fatal)):
         found.append(SERVER_IN_TROUBLE)
     found.extend(f"raised in {place}" for place in _places(roots))
     calm = "\n".join(line.text for line in reading.context)
@@ -68,7 +68,7 @@ def cues(reading: LogReading, beliefs: Sequence[Belief]) -> Mapping[str, float]:
     return dict.fromkeys(found, 1.0)
 
 
-def _named(roots: Iterable[ErrorRecord], beliefs: Iterable[Belief]) -> Iterator[str]:
+def named_in(roots: Iterable[ErrorRecord], beliefs: Iterable[Belief]) -> Iterator[str]:
     """The columns that the errors name."""
     for belief in beliefs:
         if belief.hit is not None and belief.hit.slots.get("column"):

@@ -37,6 +37,8 @@ COUNTS = frozenset({"column_count", "contract_mismatch"})
 TWO_AT_ONCE = "the same work was begun twice"
 FAR_DOWN_THE_DATA = "failed far down the data"
 FIRST_ROW = "a count of fields is wrong from the first row on"
+NOT_INSERTED = "the statement does not give the column"
+_INSERTED = re.compile(r"(?i)\binsert into [^()]{1,120}\(([^()]+)\)\s*values?\b")
 EMPTY_VALUE = "the value that cannot be read is empty"
 _EMPTY = re.compile(r"(?<![\w\"'])(?:\"\"|''|None|nan|NaN|undefined|null)(?![\w\"'])")
 BEYOND_THE_LAST = "an index beyond the last field"
@@ -85,6 +87,13 @@ DEDUCTIONS = (
         type=FailureType.SCHEMA_CHANGE,
         subtype="column_order",
         weight=0.88,
+    ),
+    Deduction(
+        symptoms=NULLS,
+        given=(NOT_INSERTED,),
+        type=FailureType.SCHEMA_CHANGE,
+        subtype="column_missing",
+        weight=0.92,
     ),
     Deduction(
         symptoms=NULLS,
@@ -149,7 +158,7 @@ DEDUCTIONS = (
         weight=0.9,
     ),
     Deduction(
-        symptoms=OF_ANOTHER_KIND | FILES,
+        symptoms=OF_ANOTHER_KIND | FILES | NAMES | frozenset({"type_changed"}),
         given=(cues.SERVER_IN_TROUBLE,),
         type=FailureType.API_FAILURE,
         subtype="outage_page",
@@ -193,9 +202,14 @@ def believed(reading: LogReading, hints: Mapping[str, str] | None = None) -> tup
     return deduced(found, {*given, *_facts(reading, found)}), given
 
 
-def _facts(reading: LogReading, beliefs: Iterable[Belief]) -> Iterator[str]:
+def _facts(reading: LogReading, beliefs: Sequence[Belief]) -> Iterator[str]:
     said = [line for error in reading.fatal if error.is_root for line in error.text.split("\n")]
-    yield from headers.differences(headers.lists_of([*cues.printed(reading), *said]))
+    named = set(cues.named_in((error for error in reading.fatal if error.is_root), beliefs))
+    yield from headers.differences(headers.lists_of([*cues.printed(reading), *said]), named)
+    shown = "\n".join([*cues.printed(reading), *said])
+    inserted = {frozenset(map(headers.plain, each.split(","))) for each in _INSERTED.findall(shown)}
+    if named and inserted and all(not named & columns for columns in inserted):
+        yield NOT_INSERTED
     rows = [int(number) for number in _ROW.findall("\n".join(said))]
     if max(rows, default=0) > FAR_DOWN:
         yield FAR_DOWN_THE_DATA

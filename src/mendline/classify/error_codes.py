@@ -305,6 +305,8 @@ _GRAMMARS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
         ("storage", "an error occurred", r"An error occurred \((?:AWS\.\w+\.)?([\w.]+)\)"),
         ("storage", "<code>", r"<Code>(\w+)</Code>"),
         ("storage", "code", r"(?i:\berror[ _]?code)[\"']?\s*[:=]\s*[\"']?([A-Z]\w{5,})"),
+        ("storage", "code", r"[\"']code[\"']\s?:\s?[\"']([A-Z]\w{5,})[\"']"),
+        ("exit", "rc", r"\brc[\"']?\s?[=:]\s?(-?\d{1,3})\b"),
         ("clickhouse", "code:", r"\bCode: (\d{1,4})\. DB::"),
         ("grpc", "status", r"Status(?:Runtime)?Exception: ([A-Z_]+)\b"),
         ("grpc", "status", r"[\"']status[\"']: ?[\"']([A-Z_]+)[\"']"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 NAMES_AT_LEAST = 3  # so many names in a row are a header, not a sentence
@@ -108,10 +108,17 @@ def _distinct(found: list[str]) -> Iterator[tuple[str, ...]]:
         yield names
 
 
-def differences(lists: Iterable[tuple[str, ...]]) -> set[str]:
-    """How the lists that are about the same thing (at least half of the names are shared) differ from each other."""
+def differences(lists: Iterable[tuple[str, ...]], named: Set[str] = frozenset()) -> set[str]:
+    """How the lists that are about the same thing (at least half of the names are shared) differ from each other.
+
+    Where the error names columns (`named`), two lists differ in their names only when they differ in one of these.
+    """
     kept = tuple(dict.fromkeys(lists))[-LIST_COUNT:]
-    found = {_difference(first, second) for first, second in itertools.combinations(kept, 2)}
+    found = set()
+    for first, second in itertools.combinations(kept, 2):
+        difference = _difference(first, second)
+        if difference != BOTH_WAYS or not named or named & (set(first) ^ set(second)):
+            found.add(difference)
     return found - {""}
 
 

@@ -158,7 +158,17 @@ _TROUBLE = _words(
         r"corrupt\w*",
         r"quota (?:exceeded|exhausted|reached)",
     ),
-    *("panicked", "segmentation fault", "no space left", "out of memory", "unavailable", "expired"),
+    *(
+        "panicked",
+        "segmentation fault",
+        "no space left",
+        "out of memory",
+        "unavailable",
+        "expired",
+        "wrong number",
+        "does not exist",
+        "no such",
+    ),
 )
 ERRORISH = re.compile(
     rf"(?i:{_TROUBLE})|\bSIG(?:KILL|TERM|SEGV|ABRT|XCPU)\b"
