@@ -47,6 +47,10 @@ class Bench(Protocol):
         """Load into the table that is there and drop no column of it, ever."""
         ...
 
+    def refill(self, table: str, select: str) -> None:
+        """Load into the table that is there and leave its columns alone."""
+        ...
+
     def cut(self) -> None:
         """Take the warehouse away."""
         ...
@@ -71,6 +75,10 @@ class DuckDBBench:
         self.sql(f"CREATE OR REPLACE TABLE {relation(self.warehouse, table)} AS {select}")
 
     reshape = widen = replace
+
+    def refill(self, table: str, select: str) -> None:
+        name = relation(self.warehouse, table)
+        self.sql(f"DELETE FROM {name}; INSERT INTO {name} BY NAME {select}")
 
     def cut(self) -> None:
         self.path.unlink()
@@ -105,6 +113,13 @@ class PostgresBench:
 
     def widen(self, table: str, select: str) -> None:
         self._load_into(table, select, is_dropping=False)
+
+    def refill(self, table: str, select: str) -> None:
+        columns, rows = sent(select)
+        name = relation(self.warehouse, table)
+        with psycopg.connect(self.url) as connection:
+            connection.execute(f"TRUNCATE {name}".encode())
+            _copy(connection, name, columns, rows)
 
     def cut(self) -> None:
         self.warehouse.close()

@@ -114,6 +114,10 @@ class World:
     def hypothesis(self, **changes: Any) -> None:
         self.context = replace(self.context, classification=replace(self.context.classification, **changes))
 
+    def failed_with(self, message: str) -> None:
+        line = LogLine(number=1, text=message)
+        self.context = replace(self.context, log=LogExcerpt(source="log", lines=(line,), total_count=1))
+
     def incident(self, number: str) -> None:
         self.context = replace(self.context, incident=replace(self.context.incident, id=number))
 
@@ -125,11 +129,16 @@ def make_world(
     policy: Mapping[str, Any] | None = None,
     dataset: Mapping[str, Any] | None = None,
     contract: bool = True,
+    *,
+    properties: Mapping[str, Mapping[str, object] | None] | None = None,
+    frozen: bool = False,
+    day: str = DAY_ONE,
 ) -> World:
-    bench.replace("raw.visits", DAY_ONE)
+    """`properties` are added to (or change, or with None leave out) those of the contract; `day` is what has landed."""
+    bench.replace("raw.visits", day)
     bench.sql(f"CREATE VIEW model.visits AS {view.replace('{city}', CITY[bench.engine])}")
     if contract:
-        _write_contract(directory / "visits.odcs.yaml")
+        _write_contract(directory / "visits.odcs.yaml", properties or {}, frozen=frozen)
     body = {"pipeline": "p", "warehouse": "main", "landing": "raw.visits", "view": "model.visits", **(dataset or {})}
     if contract:
         body["contract"] = "visits.odcs.yaml"
@@ -169,7 +178,12 @@ def make_world(
     return world
 
 
-def _write_contract(path: Path) -> None:
+def _write_contract(path: Path, properties: Mapping[str, Mapping[str, object] | None], *, frozen: bool) -> None:
+    kept = [name for name in COLUMNS if properties.get(name, {}) is not None]
+    columns = {
+        name: {**COLUMNS.get(name, {}), **(properties.get(name) or {})} for name in dict.fromkeys([*kept, *properties])
+    }
+    columns = {name: body for name, body in columns.items() if properties.get(name, {}) is not None}
     document = {
         "version": "1.0.0",
         "kind": "DataContract",
@@ -177,6 +191,7 @@ def _write_contract(path: Path) -> None:
         "id": "visits",
         "name": "visits",
         "status": "active",
-        "schema": [{"name": "visits", "properties": [{"name": name, **body} for name, body in COLUMNS.items()]}],
+        "customProperties": [{"property": "frozen", "value": frozen}],
+        "schema": [{"name": "visits", "properties": [{"name": name, **body} for name, body in columns.items()]}],
     }
     path.write_text(yaml.safe_dump(document), encoding="utf-8")

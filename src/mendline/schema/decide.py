@@ -141,7 +141,7 @@ class _Decision:
         top = next((column for column in self.landing.columns if column.name.lower() == name.lower()), None)
         if now is None and top is not None and fields(top.type, dialect):
             raise CannotDecideError(f"`{name}` was a value and is a struct now", ASK)
-        is_leaf = self.landing.column(outermost(self.landing, name)) is not None and "." in name
+        is_leaf = outermost(self.landing, name).lower() != name.lower()
         if not is_leaf or now is None or same_type(expected.type, now.type, dialect):
             return
         if not (is_widening(expected.type, now.type, dialect) or is_narrowing(expected.type, now.type, dialect)):

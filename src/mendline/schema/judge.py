@@ -55,7 +55,7 @@ def _wanting(seen: Examination, context: ToolContext) -> str:
     """What the targets cannot take of what the stages get, where the failure is about it; "" when there is nothing."""
     policy, names = context.services.config.policy, _names_in(context)
     for one in seen.additions if seen.dataset.view is None and policy.added_columns == "add" else ():
-        if one.column.lower() in names or context.classification.subtype == BY_POSITION:
+        if names.intersection(one.column.lower().split(".")) or context.classification.subtype == BY_POSITION:
             return f"`{seen.dataset.landing}` has `{one.column}` {one.type} now, and `{one.target}` has not"
     for gap in seen.gaps if policy.null_relaxing == "apply" else ():
         if gap.column.lower() in names and not gap.obstacle:
