@@ -183,3 +183,29 @@ def test_a_bound_accepts_what_its_words_say(value: int, limit: int) -> None:
     assert Bound(between=(limit, limit + 2)).accepts(value) == (limit <= value <= limit + 2)
     assert Bound(not_equal=limit).accepts(value) == (value != limit)
     assert Bound(equal=0).is_zero and Bound(less=1).is_zero and not Bound(less=2).is_zero
+
+
+def test_the_other_names_of_a_column_are_read_and_find_it(tmp_path: Path) -> None:
+    path = one(
+        tmp_path,
+        "{name: pieces, physicalName: pcs, customProperties: [{property: previousName, value: [quantity, qty]}]}, "
+        "{name: place, logicalType: object, properties: [{name: town, customProperties: "
+        "[{property: previousName, value: city}]}]}",
+    )
+    contract = load_contract(path, None)
+    assert contract.columns[0].aliases == ("pcs", "quantity", "qty")
+    assert contract.known_as("QTY") is contract.columns[0]
+    assert contract.known_as("place.city") is contract.columns[1]
+    assert contract.known_as("city") is None
+
+
+def test_a_previous_name_that_is_none_is_an_error(tmp_path: Path) -> None:
+    path = one(tmp_path, "{name: pieces, customProperties: [{property: previousName, value: 7}]}")
+    with pytest.raises(ConfigError, match=r"`previousName` must be a name.*found 7"):
+        load_contract(path, None)
+
+
+def test_a_contract_is_frozen_only_where_it_says_so(tmp_path: Path) -> None:
+    assert not load_contract(one(tmp_path, "{name: id}"), None).is_frozen
+    extra = "customProperties: [{property: frozen, value: true}]\n"
+    assert load_contract(one(tmp_path, "{name: id}", extra=extra), None).is_frozen
