@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from mendline.config import Dataset
 from mendline.errors import Rejected
 from mendline.schema.paths import leaf_sql
 from mendline.stores.base import ColumnProfile, Snapshot
 from mendline.tools.base import Services
-from mendline.warehouses.base import Column, Session, TableSchema, Values, Warehouse
+from mendline.warehouses.base import Column, Session, TableSchema, Warehouse
 from mendline.warehouses.names import relation
 from mendline.warehouses.traits import traits_of
 from mendline.warehouses.types import leaves
@@ -22,6 +22,8 @@ LOG = logging.getLogger("mendline")
 SKETCH_SIZE = 64
 TOP_COUNT = 10
 BY_TEXT = ("json", "array", "map", "struct", "other", "binary", "boolean", "uuid")
+SAMPLED = 2**16  # about so many hashes of a column are kept while it is looked at: their number tells that of all
+MOST_SHARE = 64
 FEW_VALUES = 50  # a column with at most so many values has its most frequent ones kept
 # Words of column names that speak of a person; such a column has no values kept, only their shape.
 PERSONAL = frozenset(
@@ -128,32 +130,88 @@ def profile_of(
     """Profile leaves of what `source` (FROM and WHERE) gives: the rows, their figures, then a sketch of their values.
 
     The sketch is of the values' hashes (bottom-k), with the frequencies of columns with few values. Distinct counts are
-    approximate (a few percent) where there are many.
+    exact up to some thousands, and estimated to a percent or so above.
     """
     row_count = int(session.rows(f"SELECT count(*) {source}")[0][0])
     wanted = [(column, str(leaf_sql(warehouse, schema, column.name))) for column in columns]
     if not wanted:
         return row_count, ()
-    figures = _figures(session, warehouse, wanted, source, row_count)
-    asked = [_values_of(sql, int(figure[1])) for (_, sql), figure in zip(wanted, figures, strict=True)]
-    found = session.rows(warehouse.idiom.values_query(asked, source, SKETCH_SIZE))[0]
+    share = min(MOST_SHARE, max(1, row_count // SAMPLED))
+    figures = _figures(session, warehouse, wanted, source, share)
+    few = [
+        (place, sql)
+        for place, ((_, sql), figure) in enumerate(zip(wanted, figures, strict=True))
+        if figure.filled and (figure.hash_count <= FEW_VALUES if share == 1 else figure.hash_count < SKETCH_SIZE)
+    ]
+    counted = _frequencies(session, warehouse, few, source)
     return row_count, tuple(
-        _profile(column, row_count, figure, found[2 * index] or (), found[2 * index + 1] or {})
-        for index, ((column, _), figure) in enumerate(zip(wanted, figures, strict=True))
+        _profile(column, row_count, figure, share, counted.get(place))
+        for place, ((column, _), figure) in enumerate(zip(wanted, figures, strict=True))
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Figure:
+    """One leaf in one pass: filled rows, the limits as text, the hashes in the lowest share of their range and the least of them."""
+
+    filled: int
+    smallest: str | None
+    largest: str | None
+    hash_count: int
+    hashes: tuple[int, ...]
+
+
 def _figures(
-    session: Session, warehouse: Warehouse, wanted: Sequence[tuple[Column, str]], source: str, row_count: int
-) -> list[tuple[Any, ...]]:
-    """Per leaf: filled rows, distinct values, the least and the greatest as text. One pass over the table."""
-    counts = [
-        f"count({sql}), {warehouse.idiom.distinct_count(_text(sql), row_count)}, "
-        f"CAST(min({_ordered(column, sql)}) AS VARCHAR), CAST(max({_ordered(column, sql)}) AS VARCHAR)"
-        for column, sql in wanted
+    session: Session, warehouse: Warehouse, wanted: Sequence[tuple[Column, str]], source: str, share: int
+) -> list[_Figure]:
+    """One figure per leaf, from one pass over the table that makes each value's text, and its hash, once."""
+    own, places = warehouse.idiom, range(len(wanted))
+    looked = [
+        f"{_ordered(column, sql)} AS v{place}, {own.value_hash(_text(sql))} AS h{place}"
+        for place, (column, sql) in enumerate(wanted)
     ]
-    ((*found,),) = session.rows(f"SELECT {', '.join(counts)} {source}")
-    return [tuple(found[index * 4 : index * 4 + 4]) for index in range(len(wanted))]
+    counted = [
+        f"count(v{place}) AS c{place}, CAST(min(v{place}) AS VARCHAR) AS n{place}, CAST(max(v{place}) AS VARCHAR) AS x{place}, "
+        f"{own.smallest(f'h{place}', share)} AS s{place}"
+        for place in places
+    ]
+    shown = [f"c{place}, n{place}, x{place}, {own.size(f's{place}')}, s{place}[1:{SKETCH_SIZE}]" for place in places]
+    inner = f"SELECT {', '.join(counted)} FROM (SELECT {', '.join(looked)} {source} {own.fence}) AS looked"
+    ((*found,),) = session.rows(f"SELECT {', '.join(shown)} FROM ({inner}) AS counted")
+    return [
+        _Figure(
+            filled=int(filled),
+            smallest=smallest,
+            largest=largest,
+            hash_count=int(size),
+            hashes=tuple(int(value) for value in hashes or ()),
+        )
+        for filled, smallest, largest, size, hashes in (found[5 * place : 5 * place + 5] for place in places)
+    ]
+
+
+_Frequencies = dict[str, tuple[int, int]]  # text -> (hash, rows)
+
+
+def _frequencies(
+    session: Session, warehouse: Warehouse, few: Sequence[tuple[int, str]], source: str
+) -> dict[int, _Frequencies]:
+    """Every value of the leaves that have few, by the leaf's place; one pass over the table for all of them."""
+    counted: dict[int, _Frequencies] = {place: {} for place, _ in few}
+    if not few:
+        return counted
+    texts = ", ".join(f"{_text(sql)} AS t{place}" for place, sql in few)
+    names = [f"t{place}" for place, _ in few]
+    either = f"coalesce({', '.join([*names, 'NULL'])})"
+    sets = ", ".join(f"({name})" for name in names)
+    for *values, hashed, count in session.rows(
+        f"SELECT {', '.join(names)}, {warehouse.idiom.value_hash(either)}, count(*) FROM (SELECT {texts} {source}) AS looked"
+        f" GROUP BY GROUPING SETS ({sets})"
+    ):
+        for (place, _), value in zip(few, values, strict=True):
+            if value is not None:
+                counted[place][value] = (int(hashed), int(count))
+    return counted
 
 
 def _text(sql: str) -> str:
@@ -165,28 +223,24 @@ def _ordered(column: Column, sql: str) -> str:
     return _text(sql) if column.logical_type in BY_TEXT else sql
 
 
-def _values_of(sql: str, distinct_count: int) -> Values:
-    return Values(text=_text(sql), distinct_count=distinct_count, is_few=distinct_count <= FEW_VALUES)
-
-
 def _profile(
-    column: Column, row_count: int, figure: tuple[object, ...], hashes: Iterable[int], frequencies: dict[str, int]
+    column: Column, row_count: int, figure: _Figure, share: int, counted: _Frequencies | None
 ) -> ColumnProfile:
-    filled, distinct, smallest, largest = figure
-    sketch = tuple(int(value) for value in hashes)
-    exact = len(sketch) if len(sketch) < SKETCH_SIZE else int(str(distinct))
+    distinct = len(counted) if counted is not None else min(figure.filled, figure.hash_count * share)
+    hashes = sorted(hashed for hashed, _ in counted.values()) if counted is not None else figure.hashes
+    frequencies = {text: count for text, (_, count) in (counted or {}).items()} if distinct <= FEW_VALUES else {}
     is_personal = looks_personal(column.name)
-    is_unique = exact >= int(str(filled)) > 1
+    is_unique = distinct >= figure.filled > 1
     top = sorted(frequencies.items(), key=lambda item: (-item[1], item[0]))[:TOP_COUNT]
     return ColumnProfile(
         column=column.name,
         type=column.type,
         row_count=row_count,
-        null_count=row_count - int(str(filled)),
-        distinct_count=exact,
-        min_value=_kept(smallest, is_personal=is_personal),
-        max_value=_kept(largest, is_personal=is_personal),
-        value_hashes=sketch,
+        null_count=row_count - figure.filled,
+        distinct_count=distinct,
+        min_value=_kept(figure.smallest, is_personal=is_personal),
+        max_value=_kept(figure.largest, is_personal=is_personal),
+        value_hashes=tuple(hashes[:SKETCH_SIZE]),
         top_values=() if is_personal or is_unique else tuple(top),
     )
 

@@ -159,16 +159,16 @@ class Idiom(Protocol):
         """A cast that accepts exactly the values of type `source` for which `safe_cast` gives one, and fails on others."""
         ...
 
-    def distinct_count(self, text: str, row_count: int) -> str:
-        """An aggregate: the distinct texts, exact or nearly so when there are many."""
+    def value_hash(self, text: str) -> str:
+        """A 64-bit hash of a text."""
         ...
 
-    def values_query(self, columns: Sequence[Values], source: str, size: int) -> str:
-        """A query of one row with two fields per column.
+    def smallest(self, hashes: str, share: int) -> str:
+        """An aggregate over `value_hash`es: the distinct ones in the lowest 1/`share` of their range, ascending, as a list."""
+        ...
 
-        A list of the `size` smallest 64-bit hashes of its distinct texts, ascending (None without any), and a mapping of
-        each text to its count (None when not `is_few`). `source` is FROM and WHERE.
-        """
+    def size(self, listed: str) -> str:
+        """How many entries a list has; 0 for NULL."""
         ...
 
     def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:
@@ -182,15 +182,6 @@ class Idiom(Protocol):
     def failure(self, message: str, sql: str, target: str) -> str:
         """An expression of type `target` that fails with the message when it is evaluated; `sql` is any column then."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Values:
-    """One column whose values are looked at: as `text`, about `distinct_count` different ones."""
-
-    text: str
-    distinct_count: int
-    is_few: bool
 
 
 class Warehouse(Protocol):

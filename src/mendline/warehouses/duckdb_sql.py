@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mendline.warehouses.base import Column, Values
+from mendline.warehouses.base import Column
 from mendline.warehouses.types import DECIMAL
 
 HASH_SPACE = 2**64
@@ -65,12 +65,14 @@ class DuckDBIdiom:
     def cast(self, sql: str, source: str, target: str) -> str:
         return f"CAST({sql} AS {target})"
 
-    def distinct_count(self, text: str, row_count: int) -> str:
-        return f"approx_count_distinct({text})"
+    def value_hash(self, text: str) -> str:
+        return f"hash({text})"
 
-    def values_query(self, columns: Sequence[Values], source: str, size: int) -> str:
-        """One pass over the table, looking only at hashes small enough to be among those wanted."""
-        return f"SELECT {', '.join(_values(column, size) for column in columns)} {source}"
+    def smallest(self, hashes: str, share: int) -> str:
+        return f"list_sort(list(DISTINCT {hashes}) FILTER (WHERE {hashes} <= {HASH_SPACE // share - 1}))"
+
+    def size(self, listed: str) -> str:
+        return f"coalesce(len({listed}), 0)"
 
     def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:
         parts = [f"SELECT * FROM {table}", *stubs]
@@ -81,16 +83,6 @@ class DuckDBIdiom:
 
     def failure(self, message: str, sql: str, target: str) -> str:
         return f"error({_literal(message)})"
-
-
-def _values(column: Values, size: int) -> str:
-    hashed = f"hash({column.text})"
-    # Eight times the hashes that are wanted pass this bound on average, so that the smallest are among them.
-    is_small = column.distinct_count <= size * 16
-    bound = HASH_SPACE - 1 if is_small else HASH_SPACE * size * 8 // column.distinct_count
-    wanted = f"{column.text} IS NOT NULL AND {hashed} <= {bound}"
-    sketch = f"list_sort(list(DISTINCT {hashed}) FILTER (WHERE {wanted}))[1:{size}]"
-    return f"{sketch}, {f'histogram({column.text})' if column.is_few else 'NULL'}"
 
 
 def _sent(column: Column) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from mendline.warehouses.base import Column, Values
+from mendline.warehouses.base import Column
 from mendline.warehouses.types import family, logical_type
 
-MANY_ROWS = 200_000  # from here on distinct values are counted on a sixteenth of them, chosen by their hash
 # Types without an equality of their own, or with one that calls different values equal.
 UNEQUAL = ("json", "other", "struct", "array", "map")
 DOUBTFUL = ("other", "struct", "array", "map")  # may not read back what they write
@@ -108,15 +107,14 @@ class PostgresIdiom:
             return f"CAST(btrim({sql}) AS {target})"
         return f"CAST({sql} AS {target})"
 
-    def distinct_count(self, text: str, row_count: int) -> str:
-        hashed = f"hashtextextended({text}, 0)"
-        if row_count < MANY_ROWS:
-            return f"count(DISTINCT {hashed})"
-        return f"16 * count(DISTINCT {hashed}) FILTER (WHERE {hashed} & 15 = 0)"
+    def value_hash(self, text: str) -> str:
+        return f"hashtextextended({text}, 0)"
 
-    def values_query(self, columns: Sequence[Values], source: str, size: int) -> str:
-        """One scan per column: PostgreSQL has no aggregate that keeps only the smallest."""
-        return f"SELECT {', '.join(_values(column, source, size) for column in columns)}"
+    def smallest(self, hashes: str, share: int) -> str:
+        return f"array_agg(DISTINCT {hashes}) FILTER (WHERE {hashes} <= {2**64 // share - 2**63 - 1})"
+
+    def size(self, listed: str) -> str:
+        return f"coalesce(cardinality({listed}), 0)"
 
     def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:
         return f"{table} AS {alias}"
@@ -135,22 +133,6 @@ class PostgresIdiom:
         """A text that is no boolean. The empty piece of `sql` keeps the planner from evaluating it beforehand."""
         text = f"{_literal(message)} || substr(CAST({sql} AS text), 1, 0)"
         return f"CAST(CAST(CAST({text} AS boolean) AS text) AS {target})"
-
-
-def _values(column: Values, source: str, size: int) -> str:
-    share = min(1.0, size * 8 / max(1, column.distinct_count))
-    bound = -(2**63) + int(2**64 * share) - 1 if share < 1 else 2**63 - 1
-    texts = f"SELECT {column.text} AS value_text {source}"
-    small = f"SELECT DISTINCT hashtextextended(value_text, 0) AS h FROM ({texts}) AS texts"
-    smallest = (
-        f"{small} WHERE value_text IS NOT NULL AND hashtextextended(value_text, 0) <= {bound} ORDER BY h LIMIT {size}"
-    )
-    sketch = f"(SELECT array_agg(h ORDER BY h) FROM ({smallest}) AS smallest)"
-    counted = (
-        f"SELECT value_text, count(*) AS n FROM ({texts}) AS texts WHERE value_text IS NOT NULL GROUP BY value_text"
-    )
-    frequencies = f"(SELECT json_object_agg(value_text, n) FROM ({counted}) AS counted)" if column.is_few else "NULL"
-    return f"{sketch}, {frequencies}"
 
 
 def _text(column: Column) -> str:
