@@ -252,3 +252,15 @@ def test_what_a_tool_said_at_a_calm_level_counts_when_nothing_else_does() -> Non
         '{"lvl": "critical", "event": "run.failed", "step": "ratings"}',
     ]
     assert leading(lines) is API
+
+
+def test_memory_that_the_other_side_lacks_is_its_outage() -> None:
+    said = "java.lang.OutOfMemoryError: Java heap space"
+    assert leading([f"zeep.exceptions.Fault: {said} at org.example.Endpoint.list(Endpoint.java:212)"]) is API
+    assert leading([f'Exception in thread "main" {said}']) is RESOURCE
+
+
+def test_a_key_that_reads_like_a_value_is_the_datas_also_when_more_was_printed() -> None:
+    balances = {990001: 4}
+    lines = log_of(lambda: balances[990417])
+    assert leading([*lines, "redeem: gave up"]) is QUALITY

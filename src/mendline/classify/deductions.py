@@ -42,9 +42,12 @@ _INSERTED = re.compile(r"(?i)\binsert into [^()]{1,120}\(([^()]+)\)\s*values?\b"
 EMPTY_VALUE = "the value that cannot be read is empty"
 _EMPTY = re.compile(r"(?<![\w\"'])(?:\"\"|''|None|nan|NaN|undefined|null)(?![\w\"'])")
 BEYOND_THE_LAST = "an index beyond the last field"
+THEIR_FAULT = "the other side reports a fault of its own"
+OF_A_MACHINE = frozenset({"out_of_memory", "disk_full", "disk_quota", "limit_exceeded"})
 MANY_ALIKE = "the same error for row after row"
 _BEYOND = re.compile(r"(?i)index (?:is )?out of (?:bounds|range)|(?:array|list|index) ?out ?of ?bounds")
 KEY_IGNORED = "the client ignored its own key file"
+_FAULT = re.compile(r"(?:^|\.)(?:SOAP|Soap)?Fault(?:Exception|Error)?$")
 _KEY_IGNORED = re.compile(r"UNPROTECTED PRIVATE KEY FILE|private key will be ignored|bad permissions: ignore key")
 _ROW = re.compile(  # of the data; `at x.pl line 51` is of the program
     r"(?i)(?<![\"'], )(?<!\bat )(?<!\.p[lm] )(?<!\.sh )(?<!\.php on )"
@@ -186,6 +189,13 @@ DEDUCTIONS = (
         weight=0.95,
     ),
     Deduction(
+        symptoms=OF_A_MACHINE,
+        given=(THEIR_FAULT,),
+        type=FailureType.API_FAILURE,
+        subtype="outage",
+        weight=0.95,
+    ),
+    Deduction(
         symptoms=REFUSALS,
         given=(KEY_IGNORED,),
         type=FailureType.UNKNOWN,
@@ -222,6 +232,8 @@ def _facts(reading: LogReading, beliefs: Sequence[Belief]) -> Iterator[str]:
         yield BEYOND_THE_LAST
     if any(error.count >= MANY for error in reading.fatal if error.is_root):
         yield MANY_ALIKE
+    if any(error.is_root and _FAULT.search(error.class_name) for error in reading.fatal):
+        yield THEIR_FAULT
     if any(_KEY_IGNORED.search(line) for line in (*cues.printed(reading), *said)):
         yield KEY_IGNORED
     if _is_begun_twice(cues.printed(reading)):

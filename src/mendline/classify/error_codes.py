@@ -268,6 +268,7 @@ _GRAMMARS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
             "status",
             r"(?i:\bstatus(?:[ _-]?code)?)[\"']?\s*(?:[:=]|of|is|was|with)?\s*[\"'(]?(?:<HttpStatus\.)?([45]\d\d)\b",
         ),
+        ("http", "cod", r"[\"'](?:cod|code|status_?[cC]ode|http_?[cC]ode)[\"']\s?:\s?[\"']?([45]\d\d)\b"),
         ("http", "", rf"\b([45]\d\d):? (?i:{_REASONS})\b"),
         ("http", "respon", r"(?i:respon\w+)(?: was| with| code| status| a| an|[:=\s])* ?\[?([45]\d\d)\]?\b"),
         ("http", "answered", r"(?i:\banswered)(?: with)?(?: an?)? (?:HTTP )?([45]\d\d)\b"),
