@@ -20,10 +20,11 @@ RANK = {FindingVerdict.SUPPORTS: 0, FindingVerdict.CANNOT_TELL: 1, FindingVerdic
 class InspectSchemaDiff:
     """Compares the landing table with the shape that its contract view was written for; only reads.
 
-    `data` of a finding: `changes` (kind, column, now, old_type, new_type, is_needed, outputs: the view's names for it), `compared_with`
+    `data` of a finding: `changes` (kind, column, now, old_type, new_type, detail, is_needed, outputs: the view's names for it), `compared_with`
     ("accommodation", "snapshot", "contract" or ""), `view_error` (why the view does not bind, ""), `view_columns` and
     `expected_columns` ([name, type]; None and [] when not known), `renames` (old, new, score, name_score, value_score,
     is_unique, evidence, against, runner_up), `overflows` (target, column, type, wider, failing_count, obstacle),
+    `additions` (target, column, type, obstacle: what a target lacks), `gaps` (target, column, null_count, obstacle: NULLs it refuses),
     `row_count`, `is_additive`.
     """
 
@@ -86,6 +87,7 @@ def _data(seen: Examination, names: list[tuple[str, str]]) -> dict[str, Any]:
                 "now": change.now,
                 "old_type": change.old_type,
                 "new_type": change.new_type,
+                "detail": change.detail,
                 "is_needed": change.column in needed,
                 "outputs": [output for column, output in names if column == change.column.lower()],
             }
@@ -106,6 +108,8 @@ def _data(seen: Examination, names: list[tuple[str, str]]) -> dict[str, Any]:
             }
             for overflow in seen.overflows
         ],
+        "additions": [{**one.as_json(), "obstacle": one.obstacle} for one in seen.additions],
+        "gaps": [{**gap.as_json(), "null_count": gap.null_count, "obstacle": gap.obstacle} for gap in seen.gaps],
     }
 
 
