@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mendline.config import Dataset
@@ -12,10 +12,11 @@ from mendline.errors import InputError, MendlineError, NotSupported, RefusedByPo
 from mendline.incident import Incident, Plan, Receipt, from_json
 from mendline.intervention import by_hand, replaced_by, stages_after
 from mendline.ledger import plan_key
-from mendline.quality.checks import RowCheck, build_checks
+from mendline.quality.checks import Checks, RowCheck, build_checks
 from mendline.quality.expectations import Contract
 from mendline.quality.holdings import HELD, HeldRow, Holding, held_rows, holdings
 from mendline.quality.landing import open_landing
+from mendline.quality.measure import TableResult, broken_rules
 from mendline.quality.release import Conditions, Decision, Moved, Staying, discard, put_in
 from mendline.stores.base import existing
 from mendline.tools.base import Services
@@ -93,8 +94,9 @@ def release(services: Services, word: Word, *, is_served: bool) -> tuple[Decided
     """Put an incident's held rows back into their tables, those that pass the checks now, or all when forced.
 
     Each dataset in one warehouse transaction with its record; a second call finds what is still held. Raises: `InputError`
-    when the incident has no rows in quarantine, `RefusedByPolicy` when the tables may hold another batch by now and it is
-    not forced, `Unavailable` when somebody is at it, `Rejected` when the rows do not fit their table any more.
+    when the incident has no rows in quarantine, `Unavailable` when somebody is at it, `Rejected` when the rows do not fit
+    their table any more, and, when it is not forced, `RefusedByPolicy` when the tables may hold another batch by now, or
+    when a rule about the whole batch would hold no more.
     """
     record = existing(services.store, word.incident_id)
     datasets = _of_incident(services, word)
@@ -167,8 +169,12 @@ def _release_one(services: Services, incident: Incident, dataset: Dataset, word:
 
     def effect(session: Session) -> Receipt:
         nonlocal result
-        conditions = None if word.is_forced else _conditions(services, session, incident, dataset)
+        checks = None if word.is_forced else _checks(services, session, dataset)
+        conditions = None if checks is None else _conditions(services, session, incident, dataset, checks)
+        before = () if checks is None else broken_rules(checks, session)
         result = put_in(session, warehouse, dataset.landing, incident.id, decision=word.decision, conditions=conditions)
+        if checks is not None and result.released_count:
+            _check_rules(incident, result, before, broken_rules(checks, session))
         if not result.released_count:
             raise NothingPasses(result)
         return _receipt(plan, word, f"{result.released_count} rows went back into `{dataset.landing}`")
@@ -231,20 +237,40 @@ def _receipt(plan: Plan, word: Word, summary: str) -> Receipt:
     )
 
 
-def _conditions(services: Services, session: Session, incident: Incident, dataset: Dataset) -> Conditions:
-    """The contract's checks as they are now, and what else the incident's repairs had against these rows."""
+def _check_rules(incident: Incident, moved: Moved, before: Sequence[TableResult], after: Sequence[TableResult]) -> None:
+    """Refuse a release with which a rule about the batch as a whole holds no more that held without it."""
+    known = {result.rule.name for result in before}
+    broken = [f"{result.rule.name} {result.detail}" for result in after if result.rule.name not in known]
+    if broken:
+        raise RefusedByPolicy(
+            f"with the {moved.released_count} rows that pass, a rule about the whole batch would not hold any more: "
+            f"{'; '.join(broken)}; they stay in quarantine: look at them with `mendline quarantine show {incident.id}`, "
+            "and add `--force` if they belong there all the same",
+            operation=RELEASE,
+        )
+
+
+def _checks(services: Services, session: Session, dataset: Dataset) -> Checks:
+    """The contract's checks as they are now."""
     warehouse = services.warehouses[dataset.warehouse]
     landing = open_landing(dataset, session, warehouse)
     if landing is None:
         raise NotSupported(f"there is no table `{dataset.landing}` to put rows into", operation=RELEASE)
     contract = contract_of(dataset, services.config, warehouse.dialect) or Contract(name=dataset.name, columns=())
-    checks = build_checks(dataset, contract, session, landing, services.config)
+    return build_checks(dataset, contract, session, landing, services.config)
+
+
+def _conditions(
+    services: Services, session: Session, incident: Incident, dataset: Dataset, checks: Checks
+) -> Conditions:
+    """The contract's checks on rows, and what else the incident's repairs had against these rows."""
+    warehouse = services.warehouses[dataset.warehouse]
     known = {check.name: check for check in checks.rows}
     own = dict(_own_checks(services, incident, dataset))
     all_checks = (*checks.rows, *(check for name, check in own.items() if name not in known))
     names = [check.name for check in all_checks]
     return Conditions(
-        checks=tuple(_in_batch(check, landing.where) for check in all_checks),
+        checks=tuple(_in_batch(check, checks.landing.where) for check in all_checks),
         undecided=_undecided(session, warehouse, dataset, incident, names) if checks.notes else (),
     )
 

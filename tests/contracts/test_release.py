@@ -498,6 +498,32 @@ def test_on_every_warehouse_rows_come_back_as_they_were_once_they_pass(ward: War
     assert ward.states() == {"released": 3}
 
 
+FULL = "  quality:\n  - {metric: rowCount, mustBeLessOrEqualTo: 10}\n"
+FRESH = """
+  quality:
+  - {name: morning, type: sql, mustBeGreaterThan: 5,
+     query: "SELECT EXTRACT(minute FROM min(given_at)) + 100 * min(dose_id) - 1000 FROM {object}"}
+"""
+
+
+@pytest.mark.parametrize("rule", [FULL, FRESH], ids=["row count", "sql"])
+def test_on_every_warehouse_a_release_that_would_break_a_rule_about_the_batch_needs_a_decision(
+    ward: Ward, rule: str
+) -> None:
+    ward.contract(DOSES_EASED + rule)
+    with pytest.raises(RefusedByPolicy, match=r"3 rows that pass.*would not hold any more.*--force"):
+        ward.release()
+    assert (len(ward.bench.sql(ALL_DOSES)), ward.states()) == (9, {"held": 3})
+    assert ward.release(force=True).moved_count == 3
+    assert ward.bench.sql(ALL_DOSES) == ward.before
+
+
+def test_on_every_warehouse_a_rule_that_the_release_mends_or_never_held_does_not_forbid_it(ward: Ward) -> None:
+    mended, broken = "{metric: rowCount, mustBeGreaterThan: 10}", "{metric: rowCount, mustBeGreaterThan: 50}"
+    ward.contract(f"{DOSES_EASED}  quality:\n  - {mended}\n  - {broken}\n")
+    assert ward.release().moved_count == 3
+
+
 def test_on_every_warehouse_what_is_in_the_table_again_stays(ward: Ward) -> None:
     ward.contract(DOSES_EASED)
     ward.bench.sql(
@@ -583,7 +609,7 @@ def test_on_every_warehouse_no_row_is_lost_or_doubled_by_any_order_of_steps(benc
         with warehouse.reading() as session:
             schema, kept_ones = session.schema("raw.t"), session.schema("raw.t__quarantine")
         assert schema is not None
-        columns = warehouse.idiom.columns_of(schema.columns, "payload")
-        held = f"SELECT {columns} FROM raw.t__quarantine WHERE state <> 'released'"
+        source = "SELECT payload FROM raw.t__quarantine WHERE state <> 'released'"
+        held = warehouse.idiom.rows_of(schema.columns, source)
         everything = "SELECT * FROM raw.t" + (f" UNION ALL {held}" if kept_ones else "")
         assert bench.sql(f"SELECT a, count(*) FROM ({everything}) AS o GROUP BY a ORDER BY a") == input_count

@@ -113,6 +113,16 @@ def measure(checks: Checks, session: Session) -> Measurement:
     )
 
 
+def broken_rules(checks: Checks, session: Session) -> tuple[TableResult, ...]:
+    """The rules about the batch as a whole that do not hold now. Reads only."""
+    if not checks.tables:
+        return ()
+    landing = checks.landing
+    batch_count = int(session.rows(f"SELECT count(*) FROM {landing.table} WHERE {landing.where}")[0][0])
+    results = (_table_result(rule, checks, batch_count, session) for rule in checks.tables)
+    return tuple(result for result in results if result.is_violated)
+
+
 def names_sql(checks: Checks) -> str:
     """An expression that gives, per row, the comma-separated names of the decidable checks that it fails."""
     parts = [

@@ -192,8 +192,8 @@ def restore(session: Session, warehouse: Warehouse, table: str, *, incident_id: 
     expected = session.rows(f"SELECT count(*) FROM {quarantine} WHERE {OF_CALL}", call)[0][0]
     before = _count(session, target)
     own, listed = warehouse.idiom, [warehouse.quote(name) for name in schema.names]
-    columns = own.columns_of(schema.columns, "payload")
-    session.execute(f"{own.insert_into(target, listed)} SELECT {columns} FROM {quarantine} WHERE {OF_CALL}", call)
+    back = own.rows_of(schema.columns, f"SELECT payload FROM {quarantine} WHERE {OF_CALL}")
+    session.execute(f"{own.insert_into(target, listed)} {back}", call)
     others = f"SELECT count(*) FROM {quarantine} WHERE state = 'held' AND NOT ({OF_CALL})"
     if session.rows(others, call)[0][0]:
         session.execute(BACK_BESIDE.format(quarantine=quarantine, chosen=OF_CALL), call)
@@ -214,8 +214,8 @@ def restored_rows(warehouse: Warehouse, schema: TableSchema) -> str:
     Its parameters: incident id, time, time.
     """
     quarantine = relation(warehouse, quarantine_of(schema.table))
-    columns = warehouse.idiom.columns_of(schema.columns, "payload")
-    return f"SELECT {columns}, check_names AS mendline_check_names FROM {quarantine} WHERE {OF_CALL}"
+    source = f"SELECT payload, check_names AS mendline_check_names FROM {quarantine} WHERE {OF_CALL}"
+    return warehouse.idiom.rows_of(schema.columns, source, "mendline_check_names")
 
 
 def make_quarantine(session: Session, warehouse: Warehouse, table: str) -> None:

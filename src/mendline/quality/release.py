@@ -12,27 +12,40 @@ from mendline.quality.quarantine import drop_temporary, make_quarantine, quarant
 from mendline.warehouses.base import Session, TableSchema, Warehouse
 from mendline.warehouses.names import relation
 
-WANTED, FAILING = "mendline_wanted", "mendline_failing"  # temporary tables, gone when the call ends
+WANTED, TYPED, FAILING = (
+    "mendline_wanted",
+    "mendline_typed",
+    "mendline_failing",
+)  # temporary tables, gone when the call ends
 AGAIN = "stands in the table again: the batch was loaded again"
 UNDECIDED = "what it failed cannot be checked now"
 HELD = "incident_id = ? AND state = 'held'"
 # `why` is why a row stays, NULL while nothing speaks against it; `place` numbers the copies of a row, of which there are `total`.
 SELECT_WANTED = """
 CREATE TEMP TABLE {wanted} AS
-SELECT batch_id, row_hash, ordinal, payload, left_count, check_names, CAST(NULL AS VARCHAR) AS why,
-       row_number() OVER (PARTITION BY row_hash ORDER BY batch_id, ordinal) AS place,
-       count(*) OVER (PARTITION BY row_hash) AS total
-FROM {quarantine} WHERE incident_id = {incident} AND state = 'held'"""
+SELECT h.batch_id, h.row_hash, h.ordinal, h.payload, h.left_count, h.check_names, CAST(NULL AS VARCHAR) AS why,
+       coalesce(c.place, 1) AS place, coalesce(c.total, 1) AS total, row_number() OVER () AS mendline_number
+FROM (SELECT * FROM {quarantine} WHERE incident_id = {incident} AND state = 'held') AS h
+LEFT JOIN (SELECT batch_id, row_hash, ordinal, row_number() OVER (PARTITION BY row_hash ORDER BY batch_id, ordinal) AS place,
+                  count(*) OVER (PARTITION BY row_hash) AS total
+           FROM {quarantine} WHERE incident_id = {incident} AND state = 'held' AND row_hash IN (
+             SELECT row_hash FROM {quarantine} WHERE incident_id = {incident} AND state = 'held'
+             GROUP BY row_hash HAVING count(*) > 1)) AS c
+  ON c.batch_id = h.batch_id AND c.row_hash = h.row_hash AND c.ordinal = h.ordinal"""
+# The same rows in the table's own columns, read once.
+SELECT_TYPED = "CREATE TEMP TABLE {typed} AS {rows}"
 UNLIKE = """
-SELECT count(*) FROM (SELECT payload AS mendline_kept, {columns} FROM {wanted}) AS typed WHERE {payload} <> mendline_kept"""
-ALIKE = "{digest} IN (SELECT {digest} FROM (SELECT {columns} FROM {wanted}) AS t)"
+SELECT count(*) FROM (SELECT mendline_number, {payload} AS again FROM {typed}) AS t
+JOIN {wanted} AS w ON w.mendline_number = t.mendline_number WHERE t.again <> w.payload"""
+ALIKE = "{digest} IN (SELECT {digest} FROM {typed})"
 MARK_LOADED_AGAIN = """
 UPDATE {wanted} AS w SET why = {again}
 FROM (SELECT md5(payload) AS row_hash, count(*) AS present_count
       FROM (SELECT {payload} AS payload FROM {table} AS t WHERE {alike}) AS present GROUP BY 1) AS p
 WHERE p.row_hash = w.row_hash AND w.place <= p.present_count - w.left_count"""
 MARK_UNDECIDED = "UPDATE {wanted} SET why = {undecided} WHERE why IS NULL AND check_names IN ({listed})"
-PUT_IN = "{insert} SELECT {columns} FROM {wanted} WHERE why IS NULL"
+PUT_IN = """
+{insert} SELECT {columns} FROM {typed} WHERE mendline_number IN (SELECT mendline_number FROM {wanted} WHERE why IS NULL)"""
 # Of a row that stands there more than once the latest copies come first: they are what was just put in.
 SELECT_FAILING = """
 CREATE TEMP TABLE {failing} AS
@@ -115,7 +128,7 @@ def put_in(
     make_quarantine(session, warehouse, table)
     session.lock(table)
     names = _names(session, warehouse, table, schema, incident_id)
-    drop_temporary(session, warehouse, WANTED, FAILING)
+    drop_temporary(session, warehouse, WANTED, TYPED, FAILING)
     session.execute(SELECT_WANTED.format(**names))
     held, before = _count(session, WANTED), _count(session, names["table"])
     _check_fit(session, warehouse, table, names, is_forced=conditions is None)
@@ -129,7 +142,7 @@ def put_in(
     moved = _moved(session)
     still_held = int(session.rows(f"SELECT count(*) FROM {names['quarantine']} WHERE {HELD}", [incident_id])[0][0])
     after = _count(session, names["table"])
-    drop_temporary(session, warehouse, WANTED, FAILING)
+    drop_temporary(session, warehouse, WANTED, TYPED, FAILING)
     if after != before + moved.released_count or held != moved.released_count + still_held:
         raise Rejected(
             f"`{table}` had {before} rows and has {after}; of {held} held rows {moved.released_count} were released and "
@@ -160,8 +173,10 @@ def _names(session: Session, warehouse: Warehouse, table: str, schema: TableSche
         "address": session.address(table),
         "digest": own.digest(schema.columns),
         "payload": own.payload(schema.columns),
-        "columns": own.columns_of(schema.columns, "payload"),
+        "rows": own.rows_of(schema.columns, f"SELECT payload, mendline_number FROM {WANTED}", "mendline_number"),
+        "columns": ", ".join(warehouse.quote(name) for name in schema.names),
         "insert": own.insert_into(relation(warehouse, table), [warehouse.quote(name) for name in schema.names]),
+        "typed": TYPED,
         "incident": text(incident_id),
         "again": text(AGAIN),
         "of_failing": OF_FAILING,
@@ -171,6 +186,7 @@ def _names(session: Session, warehouse: Warehouse, table: str, schema: TableSche
 
 def _check_fit(session: Session, warehouse: Warehouse, table: str, names: dict[str, str], *, is_forced: bool) -> None:
     try:
+        session.execute(SELECT_TYPED.format(**names))
         unlike = int(session.rows(UNLIKE.format(**names))[0][0])
     except Rejected as error:
         raise Rejected(

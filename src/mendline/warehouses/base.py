@@ -121,18 +121,21 @@ class Idiom(Protocol):
         ...
 
     def payload(self, columns: Sequence[Column]) -> str:
-        """A row's columns as one JSON text from which `columns_of` brings back each exactly."""
+        """A row's columns as one JSON text from which `rows_of` brings back each exactly."""
         ...
 
     def unlike(self, columns: Sequence[Column]) -> str:
-        """A condition over a row, never NULL: whether `columns_of` would not bring its columns back exactly.
+        """A condition over a row, never NULL: whether `rows_of` would not bring its columns back exactly.
 
         Only columns of types are looked at that an engine does not always read back as it writes them.
         """
         ...
 
-    def columns_of(self, columns: Sequence[Column], text: str) -> str:
-        """A select list that gives the columns, by name, back from the JSON text in column `text`."""
+    def rows_of(self, columns: Sequence[Column], source: str, *kept: str) -> str:
+        """A SELECT that gives the columns, by name, back from the JSON text in column `payload` of `source`, a SELECT.
+
+        With the columns of `source` that are `kept`.
+        """
         ...
 
     def exactly(self, columns: Sequence[Column]) -> str:

@@ -43,9 +43,10 @@ class DuckDBIdiom:
         tests = [f"{_field(row, column)} IS DISTINCT FROM {_quoted(column.name)}" for column in doubtful]
         return f"({' OR '.join(tests) or 'FALSE'})"
 
-    def columns_of(self, columns: Sequence[Column], text: str) -> str:
-        row = _row(columns, text)
-        return ", ".join(f"{_field(row, column)} AS {_quoted(column.name)}" for column in columns)
+    def rows_of(self, columns: Sequence[Column], source: str, *kept: str) -> str:
+        row = _row(columns, "payload")
+        fields = [f"{_field(row, column)} AS {_quoted(column.name)}" for column in columns]
+        return f"SELECT {', '.join([*fields, *kept])} FROM ({source}) AS kept"
 
     def exactly(self, columns: Sequence[Column]) -> str:
         return ", ".join(_quoted(column.name) for column in columns)

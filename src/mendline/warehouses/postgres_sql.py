@@ -70,12 +70,15 @@ class PostgresIdiom:
         ]
         return f"({' OR '.join(tests) or 'FALSE'})"
 
-    def columns_of(self, columns: Sequence[Column], text: str) -> str:
-        row = f"CAST({text} AS json)"
-        return ", ".join(
-            f"CAST(({row} ->> {_literal(column.name)}) AS {column.type}) AS {_quoted(column.name)}"
-            for column in columns
-        )
+    def rows_of(self, columns: Sequence[Column], source: str, *kept: str) -> str:
+        """Each document is parsed once, into texts; `->>` would do so once per column."""
+        texts = ", ".join(f"{_quoted(column.name)} text" for column in columns)
+        fields = [
+            f"CAST(texts.{_quoted(column.name)} AS {column.type}) AS {_quoted(column.name)}" for column in columns
+        ]
+        listed = ", ".join([*fields, *(f"kept.{name}" for name in kept)])
+        parsed = f"json_to_record(CAST(kept.payload AS json)) AS texts({texts})"
+        return f"SELECT {listed} FROM ({source}) AS kept CROSS JOIN LATERAL {parsed}"
 
     def exactly(self, columns: Sequence[Column]) -> str:
         return ", ".join(f"CAST({_quoted(column.name)} AS text) AS {_quoted(column.name)}" for column in columns)
