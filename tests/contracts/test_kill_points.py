@@ -35,6 +35,7 @@ from unit.workflow_world import CONFIG, CONTRACT, PARCELS, Freight
 Fault = Callable[[Freight], None]
 Place = Callable[[Path], Bench]
 TARGETED = CONFIG.replace("read_by: [weigh]", "read_by: [weigh]\n    targets: [model.weighed]")
+EXTENDED = TARGETED.replace("    view: front.parcels\n", "").replace("policy:\n", "policy:\n  added_columns: add\n")
 ADJUSTED = CONFIG.replace(
     "job: job}",
     "job: job, adjustable: [{stage: ship, path: ops.ship.config.page_size, on: [API_FAILURE], multiply_by: 0.5, min: 100,"
@@ -53,6 +54,26 @@ def column_retyped(world: Freight) -> None:
 
 def target_too_narrow(world: Freight) -> None:
     world.land(LONGER)
+
+
+def column_added(world: Freight) -> None:
+    """A stage that names the columns it finds, and a table that does not have the new one."""
+    world.land(f"SELECT *, 'by rail' AS carrier FROM ({PARCELS})")
+    world.engine.work["weigh"] = lambda: world.sql(
+        "BEGIN; DELETE FROM model.weighed; INSERT INTO model.weighed (parcel_id, sender, weight, city, carrier) "
+        "SELECT parcel_id, sender, weight, city, carrier FROM raw.parcels; COMMIT"
+    )
+
+
+def column_added_and_code_broken(world: Freight) -> None:
+    column_added(world)
+    named = world.engine.work["weigh"]
+
+    def weigh() -> None:
+        named()
+        raise ZeroDivisionError("division by zero")
+
+    world.engine.work["weigh"] = weigh
 
 
 def target_too_narrow_and_code_broken(world: Freight) -> None:
@@ -90,6 +111,10 @@ NIGHTS = {
     "apply_schema_migration, view": Night(fault=column_renamed),
     "apply_schema_migration, view and rows": Night(fault=column_retyped),
     "apply_schema_migration, target": Night(fault=target_too_narrow, config=TARGETED),
+    "apply_schema_migration, new column": Night(fault=column_added, config=EXTENDED),
+    "apply_schema_migration, new column, undone": Night(
+        fault=column_added_and_code_broken, config=EXTENDED, kind=OutcomeKind.ESCALATED, effects=("done", "undone")
+    ),
     "apply_schema_migration, view, undone": Night(
         fault=column_renamed_and_code_broken, kind=OutcomeKind.ESCALATED, effects=("done", "undone")
     ),
@@ -107,7 +132,9 @@ NIGHTS = {
     "apply_quality_filter, asked for": Night(fault=rows_bad, config=ASKING),
     "apply_schema_migration, view, asked for": Night(fault=column_renamed, config=ASKING),
 }
-ON_SERVER_ONLY = tuple(name for name in NIGHTS if "asked for" in name or ("migration" in name and "undone" in name))
+ON_SERVER_ONLY = tuple(
+    name for name in NIGHTS if "asked for" in name or "new column" in name or ("migration" in name and "undone" in name)
+)
 EVENTFUL = ["apply_schema_migration, view and rows", "apply_quality_filter, undone", "retry_with_backoff"]
 FENCED = (
     "\nstate: {database: 'postgresql://nobody@127.0.0.1/shared'}\n"  # there may be other workers: effects are fenced
