@@ -376,7 +376,7 @@ class Hands:
         """Put together what is recorded and reported; `trouble` is why Mendline could not go on, "" when it could."""
         settled = diagnosis.settled
         recommended = {
-            OutcomeKind.RESOLVED: "Nothing now; look at the change when you have time.",
+            OutcomeKind.RESOLVED: escalate.after_repair(attempts),
             OutcomeKind.RECOVERED: "Nothing: the stages have passed since, without Mendline.",
         }.get(kind) or escalate.recommend(settled, diagnosis.findings, attempts)
         if trouble:

@@ -372,7 +372,8 @@ class Answer:
 class Attempt:
     """One repair that was considered: planned, decided, maybe applied, maybe verified, maybe undone.
 
-    `decision` is the policy's word (`auto`, `ask`, `suggest`, `off`), "declined" when the repair would not plan. `answer` is
+    `decision` is the policy's word (`auto`, `ask`, `suggest`, `off`), "declined" when the repair would not plan; `needed` then
+    says what a person would have to decide or find. `answer` is
     a person's, None where nobody was asked or nobody has answered yet. `shadowed` is what policy would have said out of
     shadow mode, "" out of it. `kept_log` says how much of the re-run's log is kept, "" when none is. `undone_by` and
     `undone_at` are "" and None when it was Mendline itself that took it back.
@@ -390,6 +391,7 @@ class Attempt:
     answer: Answer | None = None
     shadowed: str = ""
     kept_log: str = ""
+    needed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -204,7 +204,7 @@ class Life:
         for name in page.repairs:
             plan = self._planned(name, number)
             if isinstance(plan, Declined):
-                declined = Attempt(repair=name, decision="declined", reason=plan.reason)
+                declined = Attempt(repair=name, decision="declined", reason=plan.reason, needed=plan.needed)
             elif plan.key not in tried:
                 offered.append(plan)
         if offered:
@@ -258,7 +258,8 @@ class Life:
                 return None
             again = self._planned(plan.repair, number)
             if isinstance(again, Declined):
-                self.attempts[-1] = replace(self.attempts[-1], decision="declined", reason=again.reason)
+                reason, needed = again.reason, again.needed
+                self.attempts[-1] = replace(self.attempts[-1], decision="declined", reason=reason, needed=needed)
                 return None
             if digest(again) == digest(plan):
                 return plan

@@ -154,6 +154,7 @@ def test_a_batch_too_large_for_the_memory_is_loaded_in_half_where_the_policy_nam
     assert depot.reruns(failed) == [800, 400]
     assert depot.sql("SELECT min(id), count(*) FROM raw.parcels") == [(2000, 100)]
     assert "batch_size 800 -> 400 (for this re-run only)" in depot.report()
+    assert "The next scheduled run has the old configuration again" in outcome.recommended
     assert "is as the last good run left it (100 rows): nothing was written" in depot.report()
 
 
@@ -224,6 +225,7 @@ def test_a_loader_that_appends_and_has_failed_half_way_is_not_run_again(bench: D
         "the failed run has added 50 rows to `raw.parcels` (150 rows, 100 after the last good run"
         in only(outcome).reason
     )
+    assert "Needed: the 50 rows taken out of `raw.parcels`" in outcome.recommended
     assert depot.loads() == loads
     assert depot.sql("SELECT count(*), count(DISTINCT id) FROM raw.parcels") == [(150, 150)]
 

@@ -90,7 +90,7 @@ def test_rows_that_were_added_are_counted_and_a_repeat_is_declined_with_what_to_
     world, context = failed(tmp_path, sql=MORE)
     refusal = declined(context)
     assert "the failed run has added 30 rows to `raw.parcels` (230 rows, 200 after the last good run" in refusal.reason
-    assert refusal.needed.startswith("take the 30 rows out of `raw.parcels`")
+    assert refusal.needed.startswith("the 30 rows taken out of `raw.parcels`")
     world.sql("DELETE FROM raw.parcels WHERE parcel_id >= 1000")
     assert planned(context).parameters == {"safety": "safe"}, "the person has done it"
 

@@ -121,7 +121,7 @@ def _of_batch(landing: Landing, before: Snapshot, now: Snapshot) -> Judgement:
     return _unsafe(
         f"{now.row_count:,} rows of this batch are in `{landing.table}` already (the last good one had"
         f" {before.row_count:,}), the table accumulates, and nothing shows that a second load would replace them",
-        f"take the batch out of `{landing.table}`, or see that `{landing.stage}` replaces it, then re-run the stage",
+        f"this batch taken out of `{landing.table}`, or a `{landing.stage}` that replaces it, before the stage runs again",
     )
 
 
@@ -139,7 +139,7 @@ def _of_whole(landing: Landing, before: Snapshot, now: Snapshot) -> Judgement:
         return _unsafe(
             f"the failed run has added {added:,} rows to {table} ({rows}, and all of those are kept): a repeat would add"
             " them again",
-            f"take the {added:,} rows out of {table}, or see that `{landing.stage}` does not add them twice, then re-run it",
+            f"the {added:,} rows taken out of {table}, or a `{landing.stage}` that does not add them twice, before it runs again",
         )
     return _unsure(f"the failed run has changed {table} ({rows}), and whether a repeat replaces that cannot be told")
 

@@ -24,6 +24,16 @@ SUBTYPE_STEPS = {
 }
 
 
+def after_repair(attempts: Iterable[Attempt]) -> str:
+    """What is left for a person once the repair is proven: a re-run with other values has not changed the schedule."""
+    last = next((attempt for attempt in reversed(tuple(attempts)) if attempt.receipt is not None), None)
+    changes = last.plan.changes if last and last.plan else ()
+    if not changes:
+        return "Nothing now; look at the change when you have time."
+    said = ", ".join(change.summary for change in changes)
+    return f"Nothing now. The next scheduled run has the old configuration again: change it there ({said}) if this comes back."
+
+
 def recommend(classification: Classification, findings: Iterable[Finding], attempts: Iterable[Attempt]) -> str:
     """Say in a few sentences what a person should do: first what blocked the repair, then the step for this cause."""
     parts = []
@@ -31,7 +41,8 @@ def recommend(classification: Classification, findings: Iterable[Finding], attem
         if attempt.plan is not None and attempt.decision in ("suggest", "ask", "off"):
             parts.append(f"Planned but not done ({attempt.reason}): {attempt.plan.summary}.")
         elif attempt.decision == "declined":
-            parts.append(f"`{attempt.repair}` was not safe: {attempt.reason}.")
+            needed = f" Needed: {attempt.needed}." if attempt.needed else ""
+            parts.append(f"`{attempt.repair}` was not safe: {attempt.reason}.{needed}")
         elif attempt.undone:
             parts.append(f"`{attempt.repair}` did not help and was undone.")
         elif attempt.receipt is not None and attempt.plan is not None and attempt.plan.is_reversible:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from mendline.config import Retry
 from mendline.engines.base import TAG_ATTEMPT, TAG_INCIDENT, RunDescription
 from mendline.errors import RefusedByPolicy, Unavailable
-from mendline.incident import Check, Declined, Plan, Receipt, from_json
+from mendline.incident import Check, ConfigChange, Declined, Plan, Receipt, from_json
 from mendline.ledger import plan_key
 from mendline.probing import PERMANENT, probe, stage_sources
 from mendline.reruns.adjusting import Step, next_step, scheduled_config
@@ -81,9 +81,8 @@ class RetryWithBackoff:
             if not data["healthy"]:
                 raise Unavailable(f"source `{name}` is still not well: {data['error']}", system=name, operation="probe")
         _require_still_safe(plan, context)
-        receipt = Receipt(
-            repair=self.name, key=plan.key, applied_at=datetime.now(UTC), summary=f"waited {plan.wait_seconds:.1f} s"
-        )
+        did = f"waited {plan.wait_seconds:.1f} s" + (f"; re-run{_with(plan.changes)}" if plan.changes else "")
+        receipt = Receipt(repair=self.name, key=plan.key, applied_at=datetime.now(UTC), summary=did)
         return context.services.ledger.outside(plan, context.incident.id, is_done=lambda: None, effect=lambda: receipt)
 
     def verify(self, plan: Plan, receipt: Receipt, context: ToolContext) -> tuple[Check, ...]:
@@ -195,14 +194,17 @@ def _declined(reason: str, needed: str = "") -> Declined:
 
 
 def _summary(wait: float, step: Step, judged: Judgement, context: ToolContext) -> str:
-    changed = ", ".join(change.summary for change in step.changes)
-    with_changes = f" with {changed} (for this re-run only)" if changed else ""
     well = ", see that the source is well" if any(stage_sources(context)) else ""
     doubt = "; whether that is safe cannot be told" if judged.safety is Safety.UNSURE else ""
     failed = context.incident.stages
     more = f" and {len(failed) - STAGES_NAMED} more" if len(failed) > STAGES_NAMED else ""
     stages = ", ".join(failed[:STAGES_NAMED]) + more if failed else "what failed"
-    return f"wait {wait:.1f} s{well}, then re-run {stages}{with_changes}{doubt}"
+    return f"wait {wait:.1f} s{well}, then re-run {stages}{_with(step.changes)}{doubt}"
+
+
+def _with(changes: Sequence[ConfigChange]) -> str:
+    changed = ", ".join(change.summary for change in changes)
+    return f" with {changed} (for this re-run only)" if changed else ""
 
 
 def _receipt(plan: Plan, context: ToolContext) -> Receipt | None:
