@@ -243,6 +243,27 @@ def test_the_same_loader_where_it_replaces_is_run_again(bench: DagsterBench) -> 
     assert depot.sql("SELECT min(id), count(*), count(DISTINCT id) FROM raw.parcels") == [(3000, 100, 100)]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("appends", [True, False], ids=["appends", "replaces"])
+def test_a_load_whose_process_was_killed_half_way_is_repeated_only_where_it_replaces(
+    bench: DagsterBench, appends: bool
+) -> None:
+    depot = Depot(bench)
+    if appends:
+        depot.tell("load.appends")
+    depot.day(1, LARGE)
+    depot.day(2, LARGE)
+    depot.tell("load.die")
+    depot.day(3, LARGE)
+    wait_until(lambda: depot.poller.poll() or depot.opened, 30, "the lost run")
+    (bench.world / "load.die").unlink()
+    outcome = depot.handle()
+    assert outcome.classification.type is FailureType.RESOURCE
+    assert outcome.kind is (OutcomeKind.ESCALATED if appends else OutcomeKind.RESOLVED)
+    wanted = (250, 250) if appends else (100, 100)
+    assert depot.sql("SELECT count(*), count(DISTINCT id) FROM raw.parcels") == [wanted]
+
+
 def test_the_log_that_is_kept_of_a_rerun_is_the_detailed_one(bench: DagsterBench) -> None:
     depot = Depot(bench)
     depot.day(1)

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from mendline.approvals import digest
 from mendline.engines.base import RunDescription
 from mendline.errors import RefusedByPolicy, Unavailable
 from mendline.incident import (
     Classification,
+    ConfigChange,
     Declined,
     FailureType,
     Finding,
@@ -261,12 +263,12 @@ def test_smaller_pages_step_by_step_and_the_schedule_keeps_its_own(tmp_path: Pat
 
 
 def test_an_approved_change_is_part_of_what_was_approved(tmp_path: Path) -> None:
-    from mendline.approvals import digest  # noqa: PLC0415
-
     _, context = failed(tmp_path)
     plan = planned(context)
     assert digest(replace(plan, evidence=("other words",))) == digest(plan)
     assert digest(replace(plan, parameters={"safety": "unsure"})) != digest(plan)
+    change = ConfigChange(stage="ship", path="ops.ship.config.page_size", before=1000, after=500)
+    assert digest(replace(plan, changes=(change,))) != digest(plan)
 
 
 def test_a_source_that_comes_back_is_retried_to_the_end(tmp_path: Path) -> None:
