@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from mendline.config import Dataset
 from mendline.errors import Rejected
+from mendline.schema.documents import profile_documents
 from mendline.schema.paths import leaf_sql
 from mendline.stores.base import ColumnProfile, Snapshot
 from mendline.tools.base import Services
@@ -97,6 +98,7 @@ def take_snapshot(dataset: Dataset, run_id: str, warehouse: Warehouse) -> Snapsh
             return None
         flat = leaves(schema, warehouse.dialect)
         row_count, profiles = profile(session, warehouse, dataset, schema, flat.columns)
+        documents = profile_documents(session, warehouse, batch_sql(warehouse, dataset), schema, row_count)
         view_sql = session.view_sql(dataset.view) if dataset.view else None
         traits = traits_of(session, warehouse, dataset.landing)
     return Snapshot(
@@ -105,7 +107,7 @@ def take_snapshot(dataset: Dataset, run_id: str, warehouse: Warehouse) -> Snapsh
         taken_at=datetime.now(UTC),
         schema=flat,
         row_count=row_count,
-        profiles=profiles,
+        profiles=(*profiles, *documents),
         view_sql=view_sql,
         traits=traits,
     )

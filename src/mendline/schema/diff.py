@@ -26,12 +26,21 @@ class ChangeKind(StrEnum):
     GRAIN_CHANGED = "grain_changed"  # the same columns, and rows that are not one per key any more
     SHIFTED = "shifted"  # values stand in a column further on or back
     TRAIT_CHANGED = "trait_changed"  # a key, check, collation, identity or generation
+    DOCUMENT_BROKEN = "document_broken"  # inside JSON that is read: a path has gone, or is of another kind
+    DOCUMENT_DIFFERS = "document_differs"  # inside JSON: a path that is new, or anything where nobody reads it
     TABLE_GONE = "table_gone"
 
 
 # What no repair may make up for: a person decides.
-FOR_A_PERSON = (ChangeKind.GRAIN_CHANGED, ChangeKind.SHIFTED, ChangeKind.TRAIT_CHANGED)
-ADDITIVE = frozenset({ChangeKind.ADDED, ChangeKind.WIDENED, ChangeKind.NULLABILITY, ChangeKind.REORDERED})
+FOR_A_PERSON = (
+    ChangeKind.GRAIN_CHANGED,
+    ChangeKind.SHIFTED,
+    ChangeKind.TRAIT_CHANGED,
+    ChangeKind.DOCUMENT_BROKEN,
+)
+ADDITIVE = frozenset(
+    {ChangeKind.DOCUMENT_DIFFERS, ChangeKind.ADDED, ChangeKind.WIDENED, ChangeKind.NULLABILITY, ChangeKind.REORDERED}
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from mendline.contracts import Contract, contract_of
 from mendline.errors import Rejected
 from mendline.schema.additions import Addition, find_additions
 from mendline.schema.diff import Change, ChangeKind, SchemaDiff, compare
+from mendline.schema.documents import column_of, compare_documents, is_path, profile_documents
 from mendline.schema.grain import find_grain_change
 from mendline.schema.paths import leaf_sql
 from mendline.schema.relaxing import Gap, find_gaps
@@ -143,7 +144,10 @@ def examine(dataset: Dataset, services: Services) -> Examination:
             session, warehouse, dataset, offered, contract, output_names(base if reading else None, warehouse)
         )
         stub = _former_stub(session, warehouse, dataset, current, [expected, *(shape for _, shape in shapes)], landing)
-        beyond = _beyond_columns(session, warehouse, dataset, landing, snapshots, contract)
+        beyond = (
+            *_beyond_columns(session, warehouse, dataset, landing, snapshots, contract),
+            *_document_changes(session, warehouse, dataset, landing, snapshots, reading),
+        )
     for rename in renames:
         kind = ChangeKind.NESTED if rename.is_move else ChangeKind.RENAMED
         diff = diff.with_rename(rename.old, rename.new, kind) if rename.is_unique and rename.score >= 0.5 else diff
@@ -197,6 +201,26 @@ def _beyond_columns(
         yield Change(kind=ChangeKind.SHIFTED, column=shift.first, detail=str(shift))
     if latest is not None and latest.traits is not None:
         yield from _trait_changes(latest.traits, traits_of(session, warehouse, dataset.landing), latest, landing)
+
+
+def _document_changes(
+    session: Session,
+    warehouse: Warehouse,
+    dataset: Dataset,
+    landing: TableSchema,
+    snapshots: Sequence[Snapshot],
+    reading: Reading | None,
+) -> Iterator[Change]:
+    """What is different inside the JSON documents of columns that were there with the last good run."""
+    latest = snapshots[0] if snapshots else None
+    if latest is None or not any(map(is_path, latest.profiles)):
+        return
+    source = batch_sql(warehouse, dataset)
+    row_count = int(session.rows(f"SELECT count(*) {source}")[0][0])
+    for change in compare_documents(latest.profiles, profile_documents(session, warehouse, source, landing, row_count)):
+        is_read = reading is None or reading.needs(column_of(change.path))
+        kind = ChangeKind.DOCUMENT_BROKEN if change.is_loss and is_read else ChangeKind.DOCUMENT_DIFFERS
+        yield Change(kind=kind, column=change.path, detail=change.detail)
 
 
 def _trait_changes(was: Traits, now: Traits | None, latest: Snapshot, landing: TableSchema) -> Iterator[Change]:

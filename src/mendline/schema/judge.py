@@ -48,7 +48,7 @@ def judge(seen: Examination, context: ToolContext) -> tuple[FindingVerdict, str]
         return FindingVerdict.SUPPORTS, wanting
     if seen.view_columns is not None and not seen.is_as_expected:
         return _judge_columns(seen, context, changes)
-    return _judge_unbroken(seen, changes)
+    return _judge_unbroken(seen, context, changes)
 
 
 def _wanting(seen: Examination, context: ToolContext) -> str:
@@ -69,10 +69,12 @@ def _names_in(context: ToolContext) -> set[str]:
     return named | set(re.findall(r"\w+", context.log.text.lower()))
 
 
-def _judge_unbroken(seen: Examination, changes: str) -> tuple[FindingVerdict, str]:
+def _judge_unbroken(seen: Examination, context: ToolContext, changes: str) -> tuple[FindingVerdict, str]:
     name, view = seen.dataset.name, seen.dataset.view
     if seen.diff.is_empty:
         return FindingVerdict.REFUTES, f"`{name}` has the columns and types that were expected"
+    if seen.diff.of(ChangeKind.DOCUMENT_BROKEN) and _is_named(seen, context):
+        return FindingVerdict.SUPPORTS, f"documents in `{name}` are not what they were: {changes}"
     if seen.diff.of(*FOR_A_PERSON):
         return FindingVerdict.CANNOT_TELL, f"`{name}` changed in a way that only a person may judge: {changes}"
     if seen.accommodation is not None:
@@ -144,7 +146,7 @@ def _judge_columns(seen: Examination, context: ToolContext, changes: str) -> tup
 def _is_named(seen: Examination, context: ToolContext) -> bool:
     named = {value.lower() for value in context.classification.entities.get("column", ())}
     text = context.log.text.lower()
-    leaves = {change.column.rsplit(".", maxsplit=1)[-1].lower() for change in seen.diff.changes}
+    leaves = {re.split(r"[.:]", change.column)[-1].lower() for change in seen.diff.changes}
     return bool(named & leaves) or any(len(leaf) > 2 and leaf in text for leaf in leaves)
 
 

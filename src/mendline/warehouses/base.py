@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from mendline.warehouses.ddl import Change
 
+PATH_DEPTH = 5
+ELEMENTS = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -172,6 +175,14 @@ class Idiom(Protocol):
 
     def size(self, listed: str) -> str:
         """How many entries a list has; 0 for NULL."""
+        ...
+
+    def paths_query(self, documents: str, kind: str) -> str:
+        """A query of path, kind and count over the JSON documents in column `document` of a SELECT; `kind` is its type.
+
+        One row per path and kind of value (object, array, string, number, boolean, null) down to `PATH_DEPTH`. A path is
+        "" for the document, `.key` for a field and `[]` for an element, of which the first `ELEMENTS` of each array count.
+        """
         ...
 
     def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mendline.warehouses.base import Column
+from mendline.warehouses.base import ELEMENTS, PATH_DEPTH, Column
 from mendline.warehouses.types import DECIMAL
 
 HASH_SPACE = 2**64
 # JSON text and bytes do not come back from a JSON document as they went in (white space, escapes), their text does.
 AS_TEXT = ("JSON", "BLOB")
 EXACT = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "VARCHAR", "DATE", "TIMESTAMP", "UUID")
+STEP = '\\.("[^"]*"|[^.\\["]+)|\\[\\d+\\]'  # one step of a path, as DuckDB writes it
+KIND = """CASE type WHEN 'OBJECT' THEN 'object' WHEN 'ARRAY' THEN 'array' WHEN 'VARCHAR' THEN 'string'
+WHEN 'BOOLEAN' THEN 'boolean' WHEN 'NULL' THEN 'null' ELSE 'number' END"""
 DOUBLE_DIGITS = 15  # so many decimal digits survive a reader of JSON that goes by way of a double
 
 
@@ -74,6 +77,16 @@ class DuckDBIdiom:
 
     def size(self, listed: str) -> str:
         return f"coalesce(len({listed}), 0)"
+
+    def paths_query(self, documents: str, kind: str) -> str:
+        walked = f"SELECT t.fullkey, t.type FROM ({documents}) AS d, json_tree(d.document) AS t"
+        deep = f"len(regexp_extract_all(fullkey, '{STEP}')) <= {PATH_DEPTH}"
+        late = (
+            f"len(list_filter(regexp_extract_all(fullkey, '\\[(\\d+)\\]', 1), lambda i: i::INTEGER >= {ELEMENTS})) = 0"
+        )
+        elements = "regexp_replace(substr(fullkey, 2), '\\[\\d+\\]', '[]', 'g')"
+        path = f"""regexp_replace({elements}, '\\."([^"]*)"', '.\\1', 'g')"""
+        return f"SELECT {path}, {KIND}, count(*) FROM ({walked}) AS walked WHERE {deep} AND {late} GROUP BY 1, 2"
 
     def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:
         parts = [f"SELECT * FROM {table}", *stubs]

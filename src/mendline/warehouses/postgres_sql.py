@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from mendline.warehouses.base import Column
+from mendline.warehouses.base import ELEMENTS, PATH_DEPTH, Column
 from mendline.warehouses.types import family, logical_type
 
 # Types without an equality of their own, or with one that calls different values equal.
@@ -22,6 +22,20 @@ PLAIN = (
     "time",
     "uuid",
 )  # no quotes in them
+PATHS = """
+WITH RECURSIVE walked AS (
+  SELECT '' AS path, document AS value, 0 AS depth FROM ({documents}) AS documents
+  UNION ALL
+  SELECT w.path || inner_ones.step, inner_ones.value, w.depth + 1 FROM walked AS w CROSS JOIN LATERAL (
+    SELECT '.' || f.key AS step, f.value
+    FROM {j}_each(CASE WHEN {j}_typeof(w.value) = 'object' THEN w.value ELSE '{{}}' END) AS f
+    UNION ALL
+    SELECT '[]', e.value FROM (
+      SELECT value FROM {j}_array_elements(CASE WHEN {j}_typeof(w.value) = 'array' THEN w.value ELSE '[]' END) LIMIT {most}
+    ) AS e) AS inner_ones
+  WHERE w.depth < {depth}
+)
+SELECT path, {j}_typeof(value), count(*) FROM walked GROUP BY 1, 2"""
 CONCAT = 20  # columns per call, of which a function takes 100 arguments
 
 
@@ -118,6 +132,10 @@ class PostgresIdiom:
 
     def size(self, listed: str) -> str:
         return f"coalesce(cardinality({listed}), 0)"
+
+    def paths_query(self, documents: str, kind: str) -> str:
+        """With the functions of the column's own type: a json text may hold what jsonb refuses."""
+        return PATHS.format(documents=documents, j=kind, depth=PATH_DEPTH, most=ELEMENTS)
 
     def either_source(self, table: str, alias: str, stubs: Sequence[str]) -> str:
         return f"{table} AS {alias}"
