@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.bench import Bench
+from contracts.schema_world import DAY_ONE, World, make_world
+from mendline.incident import FindingVerdict
 from mendline.schema.documents import compare_documents, is_path, profile_documents
 from mendline.stores.base import ColumnProfile
+from mendline.tools.inspect_schema_diff import InspectSchemaDiff
 from mendline.warehouses.base import ELEMENTS, PATH_DEPTH
 
 KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
@@ -141,3 +145,35 @@ def test_a_path_is_told_at_most_once_and_a_loss_only_of_what_was_there(
     assert len({change.path for change in changes}) == len(changes)
     assert {change.path for change in changes if change.is_loss} <= {one.column for one in before}
     assert {change.path for change in changes if not change.is_loss} <= {one.column for one in now}
+
+
+PLACED = f"""SELECT *, JSON '{{"ward": "A", "bed": 4}}' AS place FROM ({DAY_ONE})"""
+READING = "SELECT visit_id, place ->> 'ward' AS ward FROM raw.visits"
+UNREAD = "SELECT visit_id FROM raw.visits"
+
+
+@pytest.fixture
+def landed(bench: Bench, tmp_path: Path) -> World:
+    """A dataset with a column of documents, of which the view reads a field."""
+    return make_world(tmp_path, bench, READING, day=PLACED, contract=False)
+
+
+def test_a_field_that_goes_is_found_told_and_left_to_a_person(landed: World) -> None:
+    landed.reshape("*, JSON '{\"bed\": 4}' AS place")
+    landed.failed_with("null value in column ward")
+    (finding,) = InspectSchemaDiff().run(landed.context)
+    assert finding.verdict is FindingVerdict.SUPPORTS
+    assert "`place:ward` document_broken: gone, was string in 100%" in finding.summary
+    assert "only a person may judge: `place:ward`" in landed.declined().reason
+
+
+def test_a_field_that_nobody_reads_or_that_is_new_stands_in_no_repair_s_way(landed: World) -> None:
+    landed.sql(f"DROP VIEW model.visits; CREATE VIEW model.visits AS {UNREAD}")
+    landed.reshape('*, JSON \'{"bed": 4, "name": "x"}\' AS place')
+    (finding,) = InspectSchemaDiff().run(landed.context)
+    assert {(one["kind"], one["column"]) for one in finding.data["changes"]} == {
+        ("document_differs", "place:ward"),
+        ("document_differs", "place:name"),
+    }
+    assert finding.verdict is FindingVerdict.REFUTES
+    assert "only a person" not in landed.declined().reason

@@ -1,0 +1,1 @@
+"""Measurements of Mendline beside what its user would do by hand. Figures are printed; nothing is asserted."""
