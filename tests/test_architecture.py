@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1] / "src" / "mendline"
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 PLUGINS = {value.split(":")[0].removeprefix("mendline.") for offers in BUILT_IN.values() for value in offers.values()}
 STEPS = ("classify", "monitor", "report", "scorecard", "tools")
-HUBS = ("app", "hands", "workflow")
+HUBS = ("app", "diagnose", "hands", "life", "permit", "workflow")
 COMMON_WORDS = {"disk_full"}  # a fault of the demo is called like the subtype that it provokes
 
 

@@ -14,7 +14,7 @@ from mendline.testing.direct_durable import VirtualClock
 from mendline.tools.base import ToolContext
 from mendline.tools.inspect_schema_diff import InspectSchemaDiff
 from mendline.tools.profile_failed_batch import ProfileFailedBatch
-from mendline.workflow import PATIENCE
+from mendline.life import PATIENCE
 from postgres_server import PostgresServer
 from unit.test_workflow import column_renamed, rows_bad
 from unit.workflow_world import CONFIG, Freight
@@ -98,7 +98,7 @@ def test_a_warehouse_that_comes_back_costs_a_diagnosis_nothing_but_time(
 
 
 def test_a_warehouse_that_stays_away_is_waited_for_once_and_then_said(server: PostgresServer, tmp_path: Path) -> None:
-    outcome, _ = handled(server, tmp_path, column_renamed, pauses=len(PATIENCE) + 1)
+    outcome, _ = handled(server, tmp_path, rows_bad, pauses=len(PATIENCE) + 1)
     looks = [finding for finding in outcome.findings if finding.tool in ("inspect_schema_diff", "profile_failed_batch")]
     assert looks
     assert {finding.verdict for finding in looks} == {FindingVerdict.CANNOT_TELL}
