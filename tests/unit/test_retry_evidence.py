@@ -193,17 +193,32 @@ def test_the_engines_own_retries_are_told(tmp_path: Path) -> None:
     )
 
 
+def probed(summary: str, **data: object) -> Finding:
+    return Finding(tool="check_api_status", verdict=FindingVerdict.SUPPORTS, summary=summary, data=data)
+
+
 def test_what_the_probe_knows_to_be_permanent_is_not_retried_and_says_what_is_needed(tmp_path: Path) -> None:
     _, context = failed(tmp_path)
-    expired = Finding(
-        tool="check_api_status",
-        verdict=FindingVerdict.SUPPORTS,
-        summary="the certificate of `scales.example.com` has expired",
-        data={"permanent": True, "needed": "a valid certificate"},
-    )
-    refusal = declined(replace(context, findings=(expired,)))
-    assert refusal.reason == "no retry heals it: the certificate of `scales.example.com` has expired"
-    assert refusal.needed == "a valid certificate"
+    expired = probed("the certificate of `scales` has expired", permanent=True, needed="a valid certificate")
+    well = probed("source `rates` answers", healthy=True, permanent=False, status=200)
+    for findings in ((expired,), (expired, well)):
+        refusal = declined(replace(context, findings=findings))
+        assert refusal.reason == expired.summary
+        assert refusal.needed == "a valid certificate"
+
+
+def test_the_longest_wait_that_a_source_asks_for_counts(tmp_path: Path) -> None:
+    _, context = failed(tmp_path)
+    asking = tuple(probed(f"asks for {wait} s", retry_after_seconds=wait) for wait in (9.0, 2.0, None))
+    assert planned(replace(context, findings=asking)).wait_seconds == 9.0
+
+
+def test_a_refusal_that_names_a_time_is_waited_for(tmp_path: Path) -> None:
+    _, context = failed(tmp_path)
+    refused = replace(context, classification=replace(context.classification, entities={"status": ("403",)}))
+    assert "HTTP 403" in declined(refused).reason
+    in_a_while = probed("HTTP 403, come back in 4 s", status=403, permanent=False, retry_after_seconds=4.0)
+    assert isinstance(RETRY.plan(replace(refused, findings=(in_a_while,))), Plan)
 
 
 def test_a_table_whose_batch_cannot_be_told_any_more_is_not_held_safe(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from mendline.config import Retry
 from mendline.engines.base import TAG_ATTEMPT, TAG_INCIDENT, RunDescription
 from mendline.errors import RefusedByPolicy, Unavailable
-from mendline.incident import Check, ConfigChange, Declined, Plan, Receipt, from_json
+from mendline.incident import Check, ConfigChange, Declined, Finding, Plan, Receipt, from_json
 from mendline.ledger import plan_key
 from mendline.probing import PERMANENT, probe, stage_sources
 from mendline.reruns.adjusting import Step, next_step, scheduled_config
@@ -78,7 +78,7 @@ class RetryWithBackoff:
             return receipt
         for name, _, source in stage_sources(context):
             data = probe(source, context.services.config)
-            if not data["healthy"]:
+            if data.get("was_asked", True) and not data["healthy"]:  # what cannot be asked says nothing
                 raise Unavailable(f"source `{name}` is still not well: {data['error']}", system=name, operation="probe")
         _require_still_safe(plan, context)
         did = f"waited {plan.wait_seconds:.1f} s" + (f"; re-run{_with(plan.changes)}" if plan.changes else "")
@@ -122,24 +122,29 @@ def _wait(context: ToolContext) -> float | Declined:
 
 
 def _permanent(context: ToolContext) -> Declined | None:
-    finding = context.finding("check_api_status")
-    data = finding.data if finding else {}
-    if data.get("permanent"):
-        return _declined(f"no retry heals it: {finding.summary if finding else ''}", str(data.get("needed", "")))
+    probed = _probed(context)
+    for finding in probed:
+        if finding.data.get("permanent"):
+            return _declined(finding.summary, str(finding.data.get("needed", "")))
     status = next((int(text) for text in context.classification.entities.get("status", ()) if text.isdigit()), None)
-    needed = "credentials, an address or a request that is valid"
-    if status in PERMANENT:
+    is_asked_to_wait = any(finding.data.get("retry_after_seconds") is not None for finding in probed)
+    if status in PERMANENT and not is_asked_to_wait:
+        needed = "credentials, an address or a request that is valid"
         return _declined(f"the log shows HTTP {status}, which the same request will get again", needed)
-    if data.get("status") in PERMANENT:
-        return _declined(f"the probe got HTTP {data['status']}, which the same request will get again", needed)
     return None
 
 
+def _probed(context: ToolContext) -> tuple[Finding, ...]:
+    """What the sources of the failed stages were found to be: one finding each."""
+    return tuple(finding for finding in context.findings if finding.tool == "check_api_status")
+
+
 def _asked_wait(context: ToolContext) -> float | None:
-    finding = context.finding("check_api_status")
-    asked = finding.data.get("retry_after_seconds") if finding else None
-    if asked is not None:
-        return float(asked)
+    """The longest wait, in seconds, that a source asks for; None when none does."""
+    asked = [finding.data.get("retry_after_seconds") for finding in _probed(context)]
+    seconds = max((float(each) for each in asked if each is not None), default=None)
+    if seconds is not None:
+        return seconds
     found = RETRY_AFTER.search(context.log.text)
     return float(found.group(1)) if found and context.attempt == 1 else None
 
