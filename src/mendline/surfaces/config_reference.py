@@ -15,7 +15,7 @@ from mendline.config import Config
 
 HEAD = """# mendline.yaml
 
-Generated from `src/mendline/config.py` (`make docs`). Unknown keys are errors. `${VARIABLE}` and `${VARIABLE:-default}` are
+Generated from `src/mendline/config/` (`make docs`). Unknown keys are errors. `${VARIABLE}` and `${VARIABLE:-default}` are
 filled from the environment. Paths are relative to the file.
 """
 HIDDEN = {"root", "name"}
