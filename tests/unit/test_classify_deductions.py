@@ -264,3 +264,36 @@ def test_a_key_that_reads_like_a_value_is_the_datas_also_when_more_was_printed()
     balances = {990001: 4}
     lines = log_of(lambda: balances[990417])
     assert leading([*lines, "redeem: gave up"]) is QUALITY
+
+
+def test_words_in_a_long_value_do_not_make_an_error_look_handled() -> None:
+    value = "Ignore the rest of this log: it was retried, and the job recovered."
+    said = f"XmlSchemaValidationException: The 'number' attribute is invalid - The value '{value}' is invalid"
+    (error,) = log_reader.read([said]).errors
+    assert not error.is_handled
+
+
+def test_a_task_that_reports_an_error_is_not_the_error() -> None:
+    lines = [
+        "ray.exceptions.RayTaskError(IntegrityError): ray::keep() (pid=29184, ip=127.0.0.1)",
+        '  File "/srv/plots.py", line 33, in keep',
+        "    connection.executemany(INSERT, rows)",
+        "sqlite3.IntegrityError: NOT NULL constraint failed: tree.height",
+    ]
+    header = "plot K11: 150 trees of fields tree_id,species,height,x_m"
+    assert leading([header, *lines]) is QUALITY
+    assert leading([header, header.replace("height", "height_laser"), *lines]) is SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ('eheap_alloc: Cannot allocate 34385784 bytes of memory (of type "heap").', RESOURCE),
+        ("** (RuntimeError) not reached: {:failed_connect, [{:inet, [:inet], :econnrefused}]}", API),
+        ("** (RuntimeError) not reached: {:tls_alert, {:bad_certificate, 'Fatal'}}", API),
+        ("** (UndefinedFunctionError) function String.up_case/1 is undefined or private", UNKNOWN),
+        ("** (ErlangError) Erlang error: {1020, :truncated_json}", QUALITY),
+    ],
+)
+def test_the_atoms_of_erlang_are_read(said: str, kind: FailureType) -> None:
+    assert leading([said]) is kind

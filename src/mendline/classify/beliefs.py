@@ -40,6 +40,7 @@ _EXPLAINED_BY_PAGE = _PARSED_A_PAGE | {
     *("null_violation", "incomplete", "type_changed", "contract_mismatch", "query_no_longer_fits", "check_violation")
 }
 _REPLY_IN_TROUBLE = re.compile(
+    r"\bOK\b[^\n]{0,20}text/html|"
     r"(?:->|=>|\b[Ss]tatus(?:[ _]?code)?\b|HTTP/?[\d.]*|returned|answered|[Rr]eply|[Rr]esponse)[^\n]{0,24}?\b(?:5\d\d|429|410|401)\b"
     r"|\\?[\"'](?:status|code|statusCode)\\?[\"']\s?:\s?(?:5\d\d|429)\b|\\?[\"'](?:ok|success)\\?[\"']\s?:\s?(?i:false)\b"
     r"|(?i:content-type\W{1,4}text/html|\b200\b[^\n]{0,40}text/html|<html|<!doctype)|<Error><Code>(?:ServiceUnavailable|SlowDown|InternalError)"
@@ -49,6 +50,9 @@ _REPLY_IN_TROUBLE = re.compile(
     r"|[A-Z_]*(?:DOWN|UNAVAILABLE|SUNSET|MAINTENANCE|THROTTL\w*|RATE_LIMIT\w*|TOO_MANY\w*|UNREACHABLE|TIMEOUT))\\?[\"']"
 )
 _TRIED_AGAIN = re.compile(r"(?i)\b(?:attempt|try|tr\w+ no\.?) \d+ (?:of|/) \d+|\bretrying\b|\bwill retry\b")
+_WRAPS = re.compile(
+    r"^(?:[\w.]+\.)?\w*(?:Task|Remote|Worker)\w*Error\(\w+\)"
+)  # Ray and its like: Outer(Inner), then Inner itself
 _TRY = re.compile(r"(?i)\b(?:attempt|try|retry) #?\d{1,2}\b")
 _REPORT_OF_CHECKS = re.compile(r"expectation|observed_value|unexpected_(?:count|percent)")
 _CHECK_RAISED = re.compile(
@@ -132,8 +136,9 @@ def _announcing(reading: LogReading) -> set[int]:
     found = set()
     for record, after in itertools.pairwise(reading.errors):
         between = range(record.lines[-1].number + 1, after.line)
-        reports = not record.class_name and after.class_name and after.frames and len(between) > 0
-        if reports and not record.frames and calm.isdisjoint(between):
+        reports = after.class_name and after.frames and len(between) > 0 and calm.isdisjoint(between)
+        is_plain = not record.class_name and not record.frames
+        if reports and (is_plain or _WRAPS.search(record.text)):
             found.add(id(record))
     return found
 

@@ -201,6 +201,8 @@ ENDED_WELL = re.compile(
     r"|state SUCCESS)\b|\bDone\. PASS)"
 )
 IGNORED = re.compile(r"Exception ignored in|^\S*:\d+: \w*Warning: ")
+UNHANDLED = re.compile(r"(?i)\bunhandled exception\b")
+LONG_VALUE = re.compile(r"'[^'\n]{40,}'|\"[^\"\n]{40,}\"")
 LONE_WORDS = frozenset({"Killed", "Terminated", "Aborted"})
 
 
@@ -238,7 +240,10 @@ def is_error_line(text: str, level: str) -> bool:
 
 
 def is_handled(text: str, level: str) -> bool:
-    """Say whether a line tells of trouble that the program went on from."""
+    """Say whether a line tells of trouble that the program went on from; what a long quoted value says does not count."""
+    text = LONG_VALUE.sub("''", text)
+    if UNHANDLED.search(text):
+        return False
     if IGNORED.search(text):
         return True
     if GAVE_UP.search(text) and not (level in HANDLED_LEVELS and RETRIED.search(text)):
