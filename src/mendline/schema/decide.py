@@ -8,12 +8,13 @@ from mendline.config import Policy
 from mendline.errors import Rejected
 from mendline.schema.additions import Addition
 from mendline.schema.diff import ADDITIVE, ChangeKind, normalised
-from mendline.schema.examine import Columns, Examination
+from mendline.schema.examine import Examination
 from mendline.schema.grain import count_keys
 from mendline.schema.ground import check_ground
 from mendline.schema.paths import leaf_sql, outermost
 from mendline.schema.relaxing import Gap
 from mendline.schema.renames import Rename
+from mendline.schema.shapes import Columns
 from mendline.schema.targets import Targets
 from mendline.schema.trial import ASK, CannotDecideError, Refusal, SetAside, Trial
 from mendline.schema.view import Mapping, Restoration, output_names

@@ -15,20 +15,20 @@ from mendline.schema.grain import find_grain_change
 from mendline.schema.paths import leaf_sql
 from mendline.schema.relaxing import Gap, find_gaps
 from mendline.schema.renames import Rename, find_renames
+from mendline.schema.shapes import Columns, expectation, former_stub, in_force, remembered_sql, shapes_of
 from mendline.schema.shift import find_shift
 from mendline.schema.values import overlap
-from mendline.schema.view import Reading, output_names, read_view, stub_sql, unflatten
+from mendline.schema.view import Reading, output_names, read_view, unflatten
 from mendline.schema.widening import Overflow, find_overflows
 from mendline.snapshots import batch_sql, profile
 from mendline.stores.base import Accommodation, ColumnProfile, Snapshot
 from mendline.tools.base import Services
 from mendline.warehouses.base import Column, Session, TableSchema, Warehouse
 from mendline.warehouses.traits import Traits, traits_of
-from mendline.warehouses.types import column_type, family, leaves, logical_type
+from mendline.warehouses.types import leaves
 
-Columns = tuple[tuple[str, str], ...]
 SELDOM = 0.02  # a column with at most so large a share of NULLs counts as one that always has a value
-UNTYPED = ("array", "map", "struct", "other")
+PROBABLE = 0.5  # the score from which a candidate counts as the new name in the diff
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,12 @@ class Examination:
     `landing` is the landing table now (None: gone), `now` its leaves. `expected` are the leaves that the view's own SELECT
     was written for, `origin` where they are known from ("accommodation", "snapshot", "contract", "" for nowhere).
     `base_sql` is the SELECT as the team wrote it, `current_sql` what stands there (None: no such view; then `base_sql` is
-    what is remembered of it). `view_columns` is
-    what the view gives now, None when it does not bind (`view_error` says why); `expected_columns` what it gave when the
-    landing table was as expected. `row_count` counts the current batch. `emptied` are the expected leaves that a landing
-    table which keeps every column still has, and that the source no longer fills; `now` is without them. `former_stub` is an empty table over which
-    `current_sql` binds, "" when none is known: engines refuse to create a view that does not bind. `additions` are the
-    columns that targets lack, `gaps` their NOT NULL columns that get NULLs. A dataset without a view has the landing table's
-    columns as `given` and `expected_columns`.
+    what is remembered of it). `view_columns` is what the view gives now, None when it does not bind (`view_error` says why);
+    `expected_columns` what it gave when the landing table was as expected. `row_count` counts the current batch. `emptied`
+    are the expected leaves that a landing table which keeps every column still has, and that the source no longer fills;
+    `now` is without them. `former_stub` is an empty table over which `current_sql` binds, "" when none is known: engines
+    refuse to create a view that does not bind. `additions` are the columns that targets lack, `gaps` their NOT NULL columns
+    that get NULLs. A dataset without a view has the landing table's columns as `given` and `expected_columns`.
     """
 
     dataset: Dataset
@@ -104,6 +103,29 @@ class Examination:
         return next((rename for rename in self.renames if rename.old == name), None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """An open session on one dataset, and what is remembered and agreed of it; `now` are the landing table's leaves."""
+
+    session: Session
+    warehouse: Warehouse
+    dataset: Dataset
+    landing: TableSchema
+    now: TableSchema
+    contract: Contract | None
+    snapshots: Sequence[Snapshot]
+
+    @property
+    def place(self) -> tuple[Session, Warehouse, Dataset]:
+        """Where to measure."""
+        return self.session, self.warehouse, self.dataset
+
+    def without(self, names: Sequence[str]) -> _Look:
+        """The same, as if the landing table did not have these leaves."""
+        columns = tuple(column for column in self.now.columns if column.name not in names)
+        return replace(self, now=replace(self.now, columns=columns))
+
+
 def examine(dataset: Dataset, services: Services) -> Examination:
     """Look at one dataset. No effect.
 
@@ -112,51 +134,45 @@ def examine(dataset: Dataset, services: Services) -> Examination:
     """
     warehouse = services.warehouses[dataset.warehouse]
     snapshots = services.store.snapshots(dataset.name)
-    contract = contract_of(dataset, services.config, services.warehouses[dataset.warehouse].dialect)
+    contract = contract_of(dataset, services.config, warehouse.dialect)
     with warehouse.reading() as session:
         landing = session.schema(dataset.landing)
         current = session.view_sql(dataset.view) if dataset.view else None
         if landing is None:
             return Examination(dataset=dataset, landing=None, current_sql=current, base_sql=current, contract=contract)
-        now = leaves(landing, warehouse.dialect)
-        accommodation = services.store.accommodation(dataset.name)
-        known = _remembered(accommodation, snapshots) if current is None and dataset.view else current
-        kept = _in_force(accommodation, known)
-        base = kept.base_sql if kept else known
-        reading = read_view(base, dataset.landing, warehouse) if base else None
-        shapes = _shapes(kept, snapshots, contract, now, warehouse)
-        origin, expected, gave = _expectation(session, warehouse, reading, shapes, landing)
-        if dataset.view is None:
-            gave = _pairs(unflatten(expected, landing, warehouse).columns)
-        given, problem = _view_now(session, current)
-        before, usual = history(snapshots)
-        emptied = _emptied(session, warehouse, dataset, landing, expected, before)
-        now = replace(now, columns=tuple(column for column in now.columns if column.name not in emptied))
-        row_count, _ = profile(session, warehouse, dataset, landing, ())
-        diff = _diff(expected, now, contract, warehouse)
-        lost, added = _candidates(expected, now, kept, snapshots, warehouse)
-        _, today = profile(session, warehouse, dataset, landing, added if lost else ())
-        renames = find_renames(lost, added, before, {one.column: one for one in today}, usual)
-        offered = _pairs(landing.columns) if dataset.view is None else given or ()
-        overflows = find_overflows(session, warehouse, dataset, offered)
-        additions = find_additions(session, warehouse, dataset, offered, gave, contract)
-        gaps = find_gaps(
-            session, warehouse, dataset, offered, contract, output_names(base if reading else None, warehouse)
+        look = _Look(
+            session=session,
+            warehouse=warehouse,
+            dataset=dataset,
+            landing=landing,
+            now=leaves(landing, warehouse.dialect),
+            contract=contract,
+            snapshots=snapshots,
         )
-        stub = _former_stub(session, warehouse, dataset, current, [expected, *(shape for _, shape in shapes)], landing)
-        beyond = (
-            *_beyond_columns(session, warehouse, dataset, landing, snapshots, contract),
-            *_document_changes(session, warehouse, dataset, landing, snapshots, reading),
-        )
-    for rename in renames:
-        kind = ChangeKind.NESTED if rename.is_move else ChangeKind.RENAMED
-        diff = diff.with_rename(rename.old, rename.new, kind) if rename.is_unique and rename.score >= 0.5 else diff
-    diff = diff.also(*beyond)
+        seen = _with_view(look, current, services.store.accommodation(dataset.name))
+        emptied = _emptied(look, seen.expected)
+        look = look.without(emptied)
+        seen = _with_batch(look, replace(seen, emptied=emptied))
+        return _with_changes(look, _with_targets(look, seen))
+
+
+def _with_view(look: _Look, current: str | None, kept: Accommodation | None) -> Examination:
+    """The view: what stands there, the shape it was written for, what it gives now and what it gave then."""
+    session, warehouse, dataset = look.place
+    known = remembered_sql(kept, look.snapshots) if current is None and dataset.view else current
+    kept = in_force(kept, known)
+    base = kept.base_sql if kept else known
+    reading = read_view(base, dataset.landing, warehouse) if base else None
+    shapes = list(shapes_of(kept, look.snapshots, look.contract, look.now, warehouse))
+    origin, expected, gave = expectation(session, warehouse, reading, shapes, look.landing)
+    if dataset.view is None:
+        gave = _pairs(unflatten(expected, look.landing, warehouse).columns)
+    given, problem = _view_now(session, current)
+    standing = read_view(current, dataset.landing, warehouse) if current else None
+    candidates = [expected, *(columns for _, columns in shapes)]
     return Examination(
         dataset=dataset,
-        landing=landing,
-        now=now,
-        row_count=row_count,
+        landing=look.landing,
         expected=expected,
         origin=origin,
         base_sql=base,
@@ -166,61 +182,121 @@ def examine(dataset: Dataset, services: Services) -> Examination:
         view_error=problem,
         expected_columns=gave,
         accommodation=kept,
-        contract=contract,
-        diff=diff,
-        renames=renames,
-        before=before,
-        overflows=overflows,
-        former_stub=stub,
-        emptied=emptied,
-        additions=additions,
-        gaps=gaps,
+        contract=look.contract,
+        former_stub=former_stub(session, warehouse, standing, candidates, look.landing),
     )
+
+
+def _view_now(session: Session, sql: str | None) -> tuple[Columns | None, str]:
+    if sql is None:
+        return None, ""
+    try:
+        return session.outputs(sql), ""
+    except Rejected as error:
+        return None, str(error)
 
 
 def _pairs(columns: Sequence[Column]) -> Columns:
     return tuple((column.name, column.type) for column in columns)
 
 
-def _beyond_columns(
-    session: Session,
-    warehouse: Warehouse,
-    dataset: Dataset,
-    landing: TableSchema,
-    snapshots: Sequence[Snapshot],
-    contract: Contract | None,
-) -> Iterator[Change]:
+def _emptied(look: _Look, expected: Sequence[Column]) -> tuple[str, ...]:
+    """The leaves that always had a value, have none in this batch, and stand beside a column that was not there before.
+
+    A loader that adds the source's new columns to the landing table and drops none leaves a renamed one like this.
+    """
+    session, warehouse, dataset = look.place
+    known = {column.name.lower() for column in expected}
+    there = [column.name for column in look.now.columns]
+    if not known or all(name.lower() in known for name in there):
+        return ()
+    before, _ = history(look.snapshots)
+    always = [name for name in there if name.lower() in known and _was_filled(before.get(name))]
+    counts = [f"count({leaf_sql(warehouse, look.landing, name)})" for name in always]
+    ((row_count, *filled),) = session.rows(f"SELECT {', '.join(['count(*)', *counts])} {batch_sql(warehouse, dataset)}")
+    return tuple(name for name, count in zip(always, filled, strict=True) if row_count and not count)
+
+
+def _was_filled(before: ColumnProfile | None) -> bool:
+    return before is not None and before.row_count > 0 and before.null_count <= SELDOM * before.row_count
+
+
+def _with_batch(look: _Look, seen: Examination) -> Examination:
+    row_count, _ = profile(*look.place, look.landing, ())
+    before, _ = history(look.snapshots)
+    return replace(seen, now=look.now, row_count=row_count, before=before)
+
+
+def _with_targets(look: _Look, seen: Examination) -> Examination:
+    """What the targets cannot hold, lack, and insist on, of what the stages get now."""
+    names = output_names(seen.base_sql if seen.reading else None, look.warehouse)
+    return replace(
+        seen,
+        overflows=find_overflows(*look.place, seen.given),
+        additions=find_additions(*look.place, seen.given, seen.expected_columns, look.contract),
+        gaps=find_gaps(*look.place, seen.given, look.contract, names),
+    )
+
+
+def _with_changes(look: _Look, seen: Examination) -> Examination:
+    """What is different, with the renames that the data speaks for."""
+    renames = _renames(look, seen)
+    diff = _diff(look, seen.expected)
+    for rename in renames:
+        kind = ChangeKind.NESTED if rename.is_move else ChangeKind.RENAMED
+        if rename.is_unique and rename.score >= PROBABLE:
+            diff = diff.with_rename(rename.old, rename.new, kind)
+    diff = diff.also(*_beyond_columns(look), *_document_changes(look, seen.reading))
+    return replace(seen, diff=diff, renames=renames)
+
+
+def _diff(look: _Look, expected: tuple[Column, ...]) -> SchemaDiff:
+    if not expected:
+        return SchemaDiff()
+    keys = look.contract.key if look.contract else ()
+    return compare(replace(look.now, columns=expected), look.now, look.warehouse.dialect, keys)
+
+
+def _renames(look: _Look, seen: Examination) -> tuple[Rename, ...]:
+    lost, added = _candidates(look, seen)
+    _, today = profile(*look.place, look.landing, added if lost else ())
+    before, usual = history(look.snapshots)
+    return find_renames(lost, added, before, {one.column: one for one in today}, usual)
+
+
+def _candidates(look: _Look, seen: Examination) -> tuple[list[Column], list[Column]]:
+    """The columns that are lost, and those that may hold now what they held."""
+    diff = compare(replace(look.now, columns=seen.expected), look.now, look.warehouse.dialect)
+    lost = {change.column for change in diff.of(ChangeKind.REMOVED)}
+    added = {change.column for change in diff.of(ChangeKind.ADDED)} - _older(lost, look.snapshots)
+    kept = seen.accommodation
+    taken = {mapping["source"] for mapping in kept.mappings if mapping["column"] not in lost} if kept else set()
+    return (
+        [column for column in seen.expected if column.name in lost],
+        [column for column in look.now.columns if column.name in added - taken],
+    )
+
+
+def _older(lost: set[str], snapshots: Sequence[Snapshot]) -> set[str]:
+    """Columns that stood beside the lost ones when those were last seen: they cannot be their new names."""
+    last = next((snapshot for snapshot in snapshots if lost.intersection(snapshot.schema.names)), None)
+    return set(last.schema.names) if last else set()
+
+
+def _beyond_columns(look: _Look) -> Iterator[Change]:
     """The changes that names and types do not show: of grain, of traits, and values that stand in another column."""
-    latest = snapshots[0] if snapshots else None
-    before, _ = history(snapshots[:1])
-    grain = find_grain_change(session, warehouse, dataset, landing, contract.key if contract else (), before)
-    if grain and contract:
-        yield Change(kind=ChangeKind.GRAIN_CHANGED, column=contract.key[0], detail=grain)
-    shift = find_shift(session, warehouse, dataset, landing, latest)
+    latest = look.snapshots[0] if look.snapshots else None
+    before, _ = history(look.snapshots[:1])
+    key = look.contract.key if look.contract else ()
+    grain = find_grain_change(*look.place, look.landing, key, before)
+    if grain:
+        yield Change(kind=ChangeKind.GRAIN_CHANGED, column=key[0], detail=grain)
+    shift = find_shift(*look.place, look.landing, latest)
     if shift is not None:
         yield Change(kind=ChangeKind.SHIFTED, column=shift.first, detail=str(shift))
     if latest is not None and latest.traits is not None:
-        yield from _trait_changes(latest.traits, traits_of(session, warehouse, dataset.landing), latest, landing)
-
-
-def _document_changes(
-    session: Session,
-    warehouse: Warehouse,
-    dataset: Dataset,
-    landing: TableSchema,
-    snapshots: Sequence[Snapshot],
-    reading: Reading | None,
-) -> Iterator[Change]:
-    """What is different inside the JSON documents of columns that were there with the last good run."""
-    latest = snapshots[0] if snapshots else None
-    if latest is None or not any(map(is_path, latest.profiles)):
-        return
-    source = batch_sql(warehouse, dataset)
-    row_count = int(session.rows(f"SELECT count(*) {source}")[0][0])
-    for change in compare_documents(latest.profiles, profile_documents(session, warehouse, source, landing, row_count)):
-        is_read = reading is None or reading.needs(column_of(change.path))
-        kind = ChangeKind.DOCUMENT_BROKEN if change.is_loss and is_read else ChangeKind.DOCUMENT_DIFFERS
-        yield Change(kind=kind, column=change.path, detail=change.detail)
+        now = traits_of(look.session, look.warehouse, look.dataset.landing)
+        yield from _trait_changes(latest.traits, now, latest, look.landing)
 
 
 def _trait_changes(was: Traits, now: Traits | None, latest: Snapshot, landing: TableSchema) -> Iterator[Change]:
@@ -233,120 +309,18 @@ def _trait_changes(was: Traits, now: Traits | None, latest: Snapshot, landing: T
             yield Change(kind=ChangeKind.TRAIT_CHANGED, column=name, old_type=old, new_type=new)
 
 
-def _remembered(kept: Accommodation | None, snapshots: Sequence[Snapshot]) -> str | None:
-    """What a view that is gone was defined by, as it was last seen; None when nobody remembers."""
-    latest = snapshots[0] if snapshots else None
-    if kept is None:
-        return latest.view_sql if latest else None
-    is_latest = latest is None or latest.taken_at <= kept.changed_at or latest.view_sql in (None, kept.base_sql)
-    return kept.current_sql if is_latest or latest is None else latest.view_sql
-
-
-def _in_force(kept: Accommodation | None, current: str | None) -> Accommodation | None:
-    """What Mendline did to the view; None when the team has redefined it since."""
-    return kept if kept is not None and kept.current_sql == current else None
-
-
-def _shapes(
-    kept: Accommodation | None,
-    snapshots: Sequence[Snapshot],
-    contract: Contract | None,
-    now: TableSchema,
-    warehouse: Warehouse,
-) -> list[tuple[str, tuple[Column, ...]]]:
-    """The shapes that the view may have been written for, the most credible first."""
-    shapes: list[tuple[str, tuple[Column, ...]]] = []
-    if kept is not None:
-        shapes.append(("accommodation", _columns([(m["column"], m["type"]) for m in kept.mappings], warehouse)))
-    shapes.extend(("snapshot", snapshot.schema.columns) for snapshot in snapshots)
-    if contract is not None:
-        shapes.append(("contract", _contract_columns(contract, now, warehouse)))
-    return shapes
-
-
-def _columns(pairs: Sequence[tuple[str, str]], warehouse: Warehouse) -> tuple[Column, ...]:
-    return tuple(
-        Column(
-            name=name, type=kind, logical_type=logical_type(kind, warehouse.dialect), is_nullable=True, position=place
-        )
-        for place, (name, kind) in enumerate(pairs, start=1)
-    )
-
-
-def _contract_columns(contract: Contract, now: TableSchema, warehouse: Warehouse) -> tuple[Column, ...]:
-    """The contract's leaves; where the landing table has the column in the same family of types, with its type."""
-    there = {column.name.lower(): column for column in now.columns}
-    pairs: list[tuple[str, str]] = []
-    for column in contract.columns:
-        match = there.get(column.name.lower())
-        if match is not None and (
-            family(match.logical_type) == family(column.logical_type) or column.logical_type in UNTYPED
-        ):
-            pairs.append((column.name, match.type))
-        elif column.logical_type not in UNTYPED:
-            pairs.append((column.name, column_type(column.logical_type, warehouse.dialect)))
-    return _columns(pairs, warehouse)
-
-
-def _expectation(
-    session: Session,
-    warehouse: Warehouse,
-    reading: Reading | None,
-    shapes: Sequence[tuple[str, tuple[Column, ...]]],
-    landing: TableSchema,
-) -> tuple[str, tuple[Column, ...], Columns]:
-    """The first shape over which the view's own SELECT binds, and what it gives then.
-
-    Without a view the newest shape counts. A shape that the SELECT does not bind to is not the one it was written for (a
-    snapshot taken while another shape was accommodated, say).
-    """
-    if reading is None:
-        return (*shapes[0], ()) if shapes else ("", (), ())
-    for origin, columns in shapes:
-        if not columns:
-            continue
-        try:
-            return origin, columns, session.outputs(reading.over(stub_sql(columns, landing, warehouse)))
-        except Rejected:
-            continue
-    return "", (), ()
-
-
-def _former_stub(
-    session: Session,
-    warehouse: Warehouse,
-    dataset: Dataset,
-    current: str | None,
-    shapes: Sequence[tuple[Column, ...]],
-    landing: TableSchema,
-) -> str:
-    reading = read_view(current, dataset.landing, warehouse) if current else None
-    for columns in shapes if reading else ():
-        stub = stub_sql(columns, landing, warehouse) if columns else ""
-        try:
-            if stub and reading and session.outputs(reading.over(stub)):
-                return stub
-        except Rejected:
-            continue
-    return ""
-
-
-def _view_now(session: Session, sql: str | None) -> tuple[Columns | None, str]:
-    if sql is None:
-        return None, ""
-    try:
-        return session.outputs(sql), ""
-    except Rejected as error:
-        return None, str(error)
-
-
-def _diff(
-    expected: tuple[Column, ...], now: TableSchema, contract: Contract | None, warehouse: Warehouse
-) -> SchemaDiff:
-    if not expected:
-        return SchemaDiff()
-    keys = contract.key if contract else ()
-    return compare(TableSchema(table=now.table, columns=expected), now, warehouse.dialect, keys)
+def _document_changes(look: _Look, reading: Reading | None) -> Iterator[Change]:
+    """What is different inside the JSON documents of columns that were there with the last good run."""
+    latest = look.snapshots[0] if look.snapshots else None
+    if latest is None or not any(map(is_path, latest.profiles)):
+        return
+    source = batch_sql(look.warehouse, look.dataset)
+    row_count = int(look.session.rows(f"SELECT count(*) {source}")[0][0])
+    documents = profile_documents(look.session, look.warehouse, source, look.landing, row_count)
+    for change in compare_documents(latest.profiles, documents):
+        is_read = reading is None or reading.needs(column_of(change.path))
+        kind = ChangeKind.DOCUMENT_BROKEN if change.is_loss and is_read else ChangeKind.DOCUMENT_DIFFERS
+        yield Change(kind=kind, column=change.path, detail=change.detail)
 
 
 def history(snapshots: Sequence[Snapshot]) -> tuple[dict[str, ColumnProfile], dict[str, float]]:
@@ -361,53 +335,3 @@ def history(snapshots: Sequence[Snapshot]) -> tuple[dict[str, ColumnProfile], di
         if shared is not None:
             usual[name] = shared
     return {name: kept[0] for name, kept in profiles.items()}, usual
-
-
-def _emptied(
-    session: Session,
-    warehouse: Warehouse,
-    dataset: Dataset,
-    landing: TableSchema,
-    expected: Sequence[Column],
-    before: dict[str, ColumnProfile],
-) -> tuple[str, ...]:
-    """The leaves that always had a value, have none in this batch, and stand beside a column that was not there before.
-
-    A loader that adds the source's new columns to the landing table and drops none leaves a renamed one like this.
-    """
-    now = leaves(landing, warehouse.dialect)
-    known = {column.name.lower() for column in expected}
-    if not known or all(column.name.lower() in known for column in now.columns):
-        return ()
-    always = [
-        column.name for column in now.columns if column.name.lower() in known and _was_filled(before.get(column.name))
-    ]
-    counts = [f"count({leaf_sql(warehouse, landing, name)})" for name in always]
-    ((row_count, *filled),) = session.rows(f"SELECT {', '.join(['count(*)', *counts])} {batch_sql(warehouse, dataset)}")
-    return tuple(name for name, count in zip(always, filled, strict=True) if row_count and not count)
-
-
-def _was_filled(before: ColumnProfile | None) -> bool:
-    return before is not None and before.row_count > 0 and before.null_count <= SELDOM * before.row_count
-
-
-def _candidates(
-    expected: Sequence[Column],
-    now: TableSchema,
-    kept: Accommodation | None,
-    snapshots: Sequence[Snapshot],
-    warehouse: Warehouse,
-) -> tuple[list[Column], list[Column]]:
-    """The columns that are lost, and those that may hold now what they held."""
-    diff = compare(TableSchema(table=now.table, columns=tuple(expected)), now, warehouse.dialect)
-    lost_names = {change.column for change in diff.of(ChangeKind.REMOVED)}
-    lost = [column for column in expected if column.name in lost_names]
-    added_names = {change.column for change in diff.of(ChangeKind.ADDED)} - _older(lost_names, snapshots)
-    taken = {mapping["source"] for mapping in kept.mappings if mapping["column"] not in lost_names} if kept else set()
-    return lost, [column for column in now.columns if column.name in added_names - taken]
-
-
-def _older(lost: set[str], snapshots: Sequence[Snapshot]) -> set[str]:
-    """Columns that stood beside the lost ones when those were last seen: they cannot be their new names."""
-    last = next((snapshot for snapshot in snapshots if lost.intersection(snapshot.schema.names)), None)
-    return set(last.schema.names) if last else set()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mendline.config import Policy
 from mendline.schema.additions import Addition, find_additions, new_columns
-from mendline.schema.examine import Columns, Examination
+from mendline.schema.examine import Examination
 from mendline.schema.ground import is_positional
 from mendline.schema.relaxing import Gap, find_gaps
+from mendline.schema.shapes import Columns
 from mendline.schema.trial import CannotDecideError
 from mendline.schema.view import output_names
 from mendline.schema.widening import Overflow, find_overflows
