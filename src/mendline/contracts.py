@@ -14,8 +14,6 @@ from typing import Any
 
 import yaml
 from open_data_contract_standard.model import (
-    AuthoritativeDefinition,
-    CustomProperty,
     DataQuality,
     OpenDataContractStandard,
     Relationship,
@@ -25,6 +23,7 @@ from open_data_contract_standard.model import (
 )
 from pydantic import ValidationError
 
+from mendline import custom_properties
 from mendline.config import Config, Dataset
 from mendline.errors import ConfigError
 from mendline.quality.expectations import Bound, Contract, ContractColumn, Metric, RowRule, TableRule
@@ -91,10 +90,9 @@ def load_contract(path: Path, schema_name: str | None, *, dialect: str = "duckdb
         row_rules=tuple(rule for rule in rules if isinstance(rule, RowRule)),
         table_rules=tuple(rule for rule in rules if isinstance(rule, TableRule)),
         owner=_owner(document),
-        runbook=_runbook(item.authoritativeDefinitions, item.customProperties)
-        or _runbook(document.authoritativeDefinitions, document.customProperties),
+        runbook=_runbook(item) or _runbook(document),
         description=item.description or (document.description and document.description.purpose) or "",
-        is_frozen=_is_frozen(item.customProperties) or _is_frozen(document.customProperties),
+        is_frozen=any(custom_properties.is_frozen(part.customProperties) for part in (item, document)),
     )
 
 
@@ -193,15 +191,11 @@ def _column(item: SchemaProperty, name: str, place: _Place) -> ContractColumn:
 
 
 def _aliases(item: SchemaProperty, name: str, place: _Place) -> Iterator[str]:
-    """`physicalName` (what it is called in the table) and the custom property `previousName` (a name or several)."""
+    """`physicalName` (what it is called in the table), then what it was called before."""
     prefix = name.removesuffix(item.name or "")
-    said = [one.value for one in item.customProperties or [] if (one.property or "").lower() == "previousname"]
-    for value in (item.physicalName, *said):
-        for other in value if isinstance(value, list) else [value]:
-            if other is not None and not isinstance(other, str):
-                raise place.wrong(f"`previousName` must be a name or a list of names, found {other!r}")
-            if other and f"{prefix}{other}" != name:
-                yield f"{prefix}{other}"
+    for other in (item.physicalName, *custom_properties.previous_names(item.customProperties, place.wrong)):
+        if other and f"{prefix}{other}" != name:
+            yield f"{prefix}{other}"
 
 
 def _logical_type(item: SchemaProperty, place: _Place) -> str:
@@ -394,17 +388,9 @@ def _owner(document: OpenDataContractStandard) -> str | None:
     return (team.name if isinstance(team, Team) else None) or first
 
 
-def _runbook(definitions: list[AuthoritativeDefinition] | None, properties: list[CustomProperty] | None) -> str | None:
+def _runbook(part: SchemaObject | OpenDataContractStandard) -> str | None:
     """The link of type "runbook", else the custom property of that name."""
-    for definition in definitions or []:
+    for definition in part.authoritativeDefinitions or []:
         if (definition.type or "").lower() == "runbook" and definition.url:
             return definition.url
-    for item in properties or []:
-        if (item.property or "").lower() == "runbook" and item.value:
-            return str(item.value)
-    return None
-
-
-def _is_frozen(properties: list[CustomProperty] | None) -> bool:
-    """Whether the custom property `frozen` is true."""
-    return any((item.property or "").lower() == "frozen" and item.value is True for item in properties or [])
+    return custom_properties.runbook(part.customProperties)
