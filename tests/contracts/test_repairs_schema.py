@@ -174,7 +174,10 @@ DECLINED = {
     "a number that was text": ("* REPLACE (visit_id AS patient_ref)", "cannot be rebuilt"),
     "a time that is now a number": ("* REPLACE (epoch(seen_at) AS seen_at)", "in another spelling"),
     "a zone appeared": ("* REPLACE (seen_at::TIMESTAMPTZ AS seen_at)", "time zone"),
-    "a scalar that is now a struct": ("* REPLACE ({'value': 'x', 'unit': 'CHF'} AS fee)", ("is a struct now", "is JSON")),
+    "a scalar that is now a struct": (
+        "* REPLACE ({'value': 'x', 'unit': 'CHF'} AS fee)",
+        ("is a struct now", "is JSON"),
+    ),
 }
 
 
