@@ -205,10 +205,16 @@ def test_a_rerun_that_takes_too_long_is_unavailable_and_can_be_asked_for_again(b
     assert later.found.state is RunState.SUCCEEDED
 
 
+def copy_project(directory: Path, name: str) -> None:
+    """Put the project's code beside others', its definitions under another name."""
+    shutil.copy(PROJECT / "loading.py", directory)
+    shutil.copy(PROJECT / "definitions.py", directory / name)
+
+
 def test_code_that_does_not_load_is_said_and_starts_nothing(bench: DagsterBench, tmp_path: Path) -> None:
     parent = bench.run()
     (tmp_path / "broken.py").write_text("import no_such_module_anywhere\n")
-    engine = bench.adapter(code={"python_file": tmp_path / "broken.py"})
+    engine = bench.adapter(code={"python_file": tmp_path / "broken.py", "working_directory": tmp_path})
     try:
         with pytest.raises(ConfigError, match="no_such_module_anywhere"):
             engine.check()
@@ -216,7 +222,7 @@ def test_code_that_does_not_load_is_said_and_starts_nothing(bench: DagsterBench,
             engine.rerun(parent, ("seed",), key="broken", tags={}, timeout_s=30)
         with pytest.raises(Rejected):
             engine.describe(RunRef(engine="dagster", pipeline="", run_id=rerun_id("dagster", "broken")))
-        (tmp_path / "broken.py").write_text((PROJECT / "definitions.py").read_text())
+        copy_project(tmp_path, "broken.py")
         found = engine.rerun(parent, ("seed",), key="broken", tags={}, timeout_s=30)
         assert found.state is RunState.SUCCEEDED
     finally:
@@ -235,7 +241,7 @@ def test_two_definitions_without_a_name_are_refused_with_their_names(bench: Dags
 
 
 def test_a_module_with_a_named_attribute_is_found(bench: DagsterBench, tmp_path: Path) -> None:
-    shutil.copy(PROJECT / "definitions.py", tmp_path / "cargo.py")
+    copy_project(tmp_path, "cargo.py")
     engine = bench.adapter(code={"module": "cargo", "attribute": "defs", "working_directory": tmp_path})
     try:
         assert "diamond" in engine.check()[1]
