@@ -10,11 +10,11 @@ import pytest
 
 from contracts.bench import PostgresBench
 from mendline.incident import Finding, FindingVerdict, Outcome, OutcomeKind
+from mendline.life import PATIENCE
 from mendline.testing.direct_durable import VirtualClock
 from mendline.tools.base import ToolContext
 from mendline.tools.inspect_schema_diff import InspectSchemaDiff
 from mendline.tools.profile_failed_batch import ProfileFailedBatch
-from mendline.life import PATIENCE
 from postgres_server import PostgresServer
 from unit.test_workflow import column_renamed, rows_bad
 from unit.workflow_world import CONFIG, Freight
